@@ -1,0 +1,1 @@
+"""Networks only (import name `cgiaa_models`); learning lives in `cgiaa_training`."""

