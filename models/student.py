@@ -12,13 +12,14 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_models.judge import MobileNetV1
 
 __all__ = ["FEATURES", "Student", "Towers"]
 
-MEASURES = 14
+
 SEMANTIC, JUDGE, TILES = 1280, 1024, 512
-FEATURES = SEMANTIC + JUDGE + TILES + MEASURES
+FEATURES = SEMANTIC + JUDGE + TILES + len(MEASURES)
 
 
 class Towers(nn.Module):
