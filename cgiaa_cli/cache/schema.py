@@ -1,0 +1,118 @@
+"""The cache's schema as an append-only list of migrations.
+
+A migration is never edited once it was released: a cache of any age is brought up to date by the ones after
+its own version, each in its own transaction. The version stands in SQLite's `user_version`, so a cache that a
+newer program made is recognised before anything is read from it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from cgiaa_cli.errors import CacheError
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate", "version_of"]
+
+APPLICATION_ID = 0x43474941  # "CGIA": tells our file from any other SQLite file that --db may name
+
+_TABLES = """
+CREATE TABLE contents(
+    id INTEGER PRIMARY KEY, hash TEXT UNIQUE NOT NULL, bytes INTEGER, format TEXT, width INTEGER,
+    height INTEGER, taken_at TEXT, camera TEXT, lens TEXT, focal_length REAL, aperture REAL, shutter REAL, iso INTEGER,
+    latitude REAL, longitude REAL);
+CREATE TABLE files(
+    path TEXT PRIMARY KEY, content_id INTEGER REFERENCES contents(id), size INTEGER, mtime_ns INTEGER,
+    companions TEXT, error_kind TEXT, error TEXT, seen_at TEXT, missing_at TEXT);
+CREATE TABLE scorers(
+    id INTEGER PRIMARY KEY, bundle TEXT, version TEXT, preprocess TEXT, UNIQUE(bundle, version, preprocess));
+CREATE TABLE scores(
+    scorer_id INTEGER NOT NULL REFERENCES scorers(id), content_id INTEGER NOT NULL REFERENCES contents(id),
+    score REAL, spread REAL, color_light REAL, composition REAL, depth_focus REAL, general REAL,
+    technical REAL, complexity REAL, distribution TEXT, PRIMARY KEY(scorer_id, content_id)) WITHOUT ROWID;
+CREATE TABLE embeddings(
+    scorer_id INTEGER NOT NULL REFERENCES scorers(id), content_id INTEGER NOT NULL REFERENCES contents(id),
+    dim INTEGER, vector BLOB, PRIMARY KEY(scorer_id, content_id));
+CREATE INDEX scores_rank ON scores(scorer_id, score);
+CREATE INDEX files_content ON files(content_id);
+"""
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Statement by statement: `executescript` would end the transaction that the migration runs in."""
+    for statement in script.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def m001_contents_files_scores(connection: sqlite3.Connection) -> None:
+    """Contents by hash, the files that have them, and scores and embeddings per scorer."""
+    _run(connection, _TABLES)
+
+
+def m002_roots(connection: sqlite3.Connection) -> None:
+    """The folders that were scanned whole: `prune` must tell an unmounted disk from deleted photos.
+
+    With it, what deleting contents needs: a way to the scores of a content that is not a scan of all.
+    """
+    _run(
+        connection,
+        """
+        CREATE TABLE roots(path TEXT PRIMARY KEY, scanned_at TEXT);
+        CREATE INDEX scores_content ON scores(content_id);
+        CREATE INDEX embeddings_content ON embeddings(content_id);
+        """,
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_contents_files_scores, m002_roots]
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """How many of `MIGRATIONS` the cache has had; 0: an empty file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the cache up to date; a migration that fails leaves it as it was before that one.
+
+    Args:
+        connection: in autocommit mode (`isolation_level=None`).
+        path: of the cache, for messages.
+
+    Raises:
+        CacheError: a newer program made it, or another program did.
+    """
+    _check(connection, path)
+    while version_of(connection) < len(MIGRATIONS):
+        # IMMEDIATE: of two processes that open a new cache, one waits here and finds the work done
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = version_of(connection)
+            if version < len(MIGRATIONS):
+                MIGRATIONS[version](connection)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _check(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("BEGIN")  # one snapshot: another process may be making the cache right now
+    try:
+        version = version_of(connection)
+        owner = connection.execute("PRAGMA application_id").fetchone()[0]
+        used = connection.execute("SELECT EXISTS(SELECT 1 FROM sqlite_master)").fetchone()[0]
+    finally:
+        connection.execute("ROLLBACK")
+    if owner != APPLICATION_ID and (used or version or owner):
+        raise CacheError("this is the database of another program", path=path, mend="choose another --db")
+    if version > len(MIGRATIONS):
+        raise CacheError(
+            f"its schema has version {version}, this cgiaa knows up to version {len(MIGRATIONS)}",
+            path=path,
+            mend="update cgiaa or choose another --db",
+        )

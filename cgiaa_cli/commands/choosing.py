@@ -1,0 +1,365 @@
+"""What `rank` and `filter` share: their options, declared once, and what is done with them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cgiaa_cli.cache.rows import row_json
+from cgiaa_cli.cache.store import Cache, default_path
+from cgiaa_cli.curation import select as selecting
+from cgiaa_cli.curation.output import Format, Row, write_rows
+from cgiaa_cli.curation.select import LIMITED, RANKED_BY, Selection, parse_numbers
+from cgiaa_cli.curation.transfer import Mode, report, transfer
+from cgiaa_cli.errors import UsageError
+from cgiaa_cli.paths import escape, printable, unescape
+
+__all__ = ["By", "Request", "answer"]
+
+NOTHING, SOME_FAILED = 1, 3
+
+By = StrEnum("By", {name: name for name in RANKED_BY})  # type: ignore[misc]
+
+Paths = Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...")]
+ByOption = Annotated[
+    By | None,
+    typer.Option(
+        "--by", help="What to order by: overall, if --weight does not say otherwise.", rich_help_panel="Order"
+    ),
+]
+Weight = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        metavar="NAME=WEIGHT",
+        help="Order by a weighted mean of the named scores, e.g. composition=2; repeatable. "
+        "With --by, that score counts too, with weight 1 unless it is named here.",
+        rich_help_panel="Order",
+    ),
+]
+Minimum = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--min",
+        metavar="NAME=NUMBER",
+        help=f"Only with at least this, e.g. score=6; repeatable. Names: {', '.join(LIMITED)}.",
+        rich_help_panel="Conditions",
+    ),
+]
+Maximum = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max",
+        metavar="NAME=NUMBER",
+        help="Only with at most this; repeatable.",
+        rich_help_panel="Conditions",
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="Only taken then or later: 2024, 2024-05, 2024-05-01 or 2024-05-01T18:30:00.",
+        rich_help_panel="Conditions",
+    ),
+]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="Only taken then or earlier; 2024 includes December.",
+        rich_help_panel="Conditions",
+    ),
+]
+Camera = Annotated[
+    str | None, typer.Option(help="Only cameras with this in the name.", rich_help_panel="Conditions")
+]
+Lens = Annotated[
+    str | None, typer.Option(help="Only lenses with this in the name.", rich_help_panel="Conditions")
+]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONDITION",
+        help="""Only where this holds, e.g. 'iso >= 1600 and lens ~ "35mm" and not camera = "X"'. """
+        "Names are those of the JSON output, and year, month, hour. A photo without a field meets no "
+        "condition on it; 'lens = none' asks for that.",
+        rich_help_panel="Conditions",
+    ),
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="How to print; by default a table.", rich_help_panel="Output"),
+]
+Null = Annotated[
+    bool,
+    typer.Option(
+        "-0",
+        "--null",
+        help="Print paths, each ended by NUL, for xargs -0.",
+        rich_help_panel="Output",
+    ),
+]
+Preview = Annotated[
+    bool,
+    typer.Option(
+        "--preview", help="Show a thumbnail below each photo of the table.", rich_help_panel="Output"
+    ),
+]
+CopyTo = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Copy the photos and their RAWs there; says what it would do, without --write.",
+        rich_help_panel="Output",
+    ),
+]
+LinkTo = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The same with symbolic links.", rich_help_panel="Output"),
+]
+Write = Annotated[
+    bool,
+    typer.Option(
+        "--write",
+        help="Do what --copy-to or --link-to says. Nothing is ever overwritten.",
+        rich_help_panel="Output",
+    ),
+]
+NoScan = Annotated[
+    bool,
+    typer.Option(
+        "--no-scan", help="Only what is in the cache; do not look at the disk.", rich_help_panel="Scan"
+    ),
+]
+Db = Annotated[Path | None, typer.Option(help="The cache.", rich_help_panel="Scan")]
+Model = Annotated[str | None, typer.Option(help="Bundle: a name or a folder.", rich_help_panel="Scan")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help_panel="Scan")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Photos decoded at a time.", rich_help_panel="Scan")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out names or paths that match, e.g. '*_edit.jpg'; repeatable.", rich_help_panel="Scan"
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One command line of `rank` or `filter`: its fields are the commands' parameters.
+
+    Attributes:
+        top: how many photos; None: all.
+        diverse: by difference, too; so does a `diversity` (0..1).
+    """
+
+    paths: list[Path]
+    by: By | None
+    weight: list[str] | None
+    minimum: list[str] | None
+    maximum: list[str] | None
+    since: str | None
+    until: str | None
+    camera: str | None
+    lens: str | None
+    where: str | None
+    bottom: bool
+    format: Format | None
+    null: bool
+    preview: bool
+    copy_to: Path | None
+    link_to: Path | None
+    write: bool
+    no_scan: bool
+    db: Path | None
+    model: str | None
+    device: str | None
+    jobs: int | None
+    exclude: list[str] | None
+    top: int | None = None
+    diverse: bool = False
+    diversity: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.null and self.format not in (None, Format.paths):
+            raise UsageError(f"-0 does not go with --format {self.format}", mend="leave one of them out")
+        if self.copy_to is not None and self.link_to is not None:
+            raise UsageError("--copy-to does not go with --link-to", mend="leave one of them out")
+        if self.write and self.copy_to is None and self.link_to is None:
+            raise UsageError("--write has nothing to write", mend="add --copy-to DIR or --link-to DIR")
+        if self.diversity is not None and not 0 <= self.diversity <= 1:
+            raise UsageError(f"--diversity must be from 0 to 1, not {self.diversity:g}")
+
+    @property
+    def how(self) -> Format:
+        """The format to print in."""
+        return self.format or (Format.paths if self.null else Format.table)
+
+    def selection(self) -> Selection:
+        """What to select; raises UsageError where the options do not make sense."""
+        weights = parse_numbers("--weight", self.weight or (), RANKED_BY)
+        if self.by is not None:
+            weights.setdefault(str(self.by), 1.0)
+        return Selection(
+            paths=self.paths,
+            weights=weights or {"overall": 1.0},
+            minimum=parse_numbers("--min", self.minimum or (), LIMITED),
+            maximum=parse_numbers("--max", self.maximum or (), LIMITED),
+            since=self.since,
+            until=self.until,
+            camera=self.camera,
+            lens=self.lens,
+            where=self.where,
+            exclude=self.exclude or (),
+            worst_first=self.bottom,
+        )
+
+
+def answer(request: Request) -> None:
+    """Scan what is new, select, print, and copy or link.
+
+    Raises:
+        typer.Exit: with 1 if nothing matched, 3 if some photos failed.
+    """
+    selection = request.selection()  # before the scan: a typing error must not cost an hour
+    skipped = [] if request.no_scan else _scan(request)
+    if request.no_scan and not Path(request.db or default_path()).exists():
+        where = escape(Path(request.db or default_path()))
+        _say(f"{where}: there is no cache yet; leave out --no-scan, or make it with: cgiaa scan FOLDER")
+        raise typer.Exit(NOTHING)
+    from cgiaa_cli import bundles
+
+    # the network itself is not run from here on, so the bundle's files need no check
+    bundle = bundles.load(request.model, verify=False)
+    with Cache.open(request.db, create=not request.no_scan) as cache:
+        scorer = cache.scorer_id(bundle.name, bundle.version, bundle.preprocess_hash)
+        failed = skipped + [row_json(record) for record in selecting.failures(cache, scorer, selection)]
+        failed.sort(key=lambda row: str(row["path"]))
+        photos: list[list[Path]] = []
+        rows = _rows(cache, scorer, selection, request)
+        if request.copy_to or request.link_to:
+            rows = _remembering(rows, photos)
+        count = write_rows(
+            rows,
+            failed,
+            request.how,
+            null=request.null,
+            ranked_by=_title(selection),
+            after_row=_previewer(request),
+        )
+        scored = count > 0 or selecting.is_scored(cache, scorer)
+    sys.stdout.flush()
+    lost = _transfer(request, photos) if count else 0
+    _finish(request, count, failed, scored, f"{bundle.name} {bundle.version}")
+    if failed or lost:
+        raise typer.Exit(SOME_FAILED)
+    if not count:
+        raise typer.Exit(NOTHING)
+
+
+def _scan(request: Request) -> list[Row]:
+    """Score what is new; returns what the cache has no row for, because it could not even be read."""
+    from cgiaa_cli.commands.scan import progress
+    from cgiaa_cli.pipeline import ScanRow, run_scan
+
+    skipped: list[Row] = []
+
+    def note(row: ScanRow) -> None:
+        if row.record.keys() <= {"path", "error", "error_kind"}:
+            skipped.append(row_json(row.record))
+
+    with progress(request.paths, request.exclude or ()) as on_progress:
+        run_scan(
+            request.paths,
+            request.db,
+            request.model,
+            request.device,
+            jobs=request.jobs,
+            exclude=request.exclude or (),
+            on_failure=note,
+            on_progress=on_progress,
+        )
+    return skipped
+
+
+def _rows(cache: Cache, scorer: int, selection: Selection, request: Request) -> Iterator[Row]:
+    hits: Iterable[selecting.Hit]
+    if request.top is not None and (request.diverse or request.diversity is not None):
+        from cgiaa_cli.curation.diversity import DEFAULT_DIVERSITY, diverse
+
+        much = DEFAULT_DIVERSITY if request.diversity is None else request.diversity
+        hits = diverse(cache, scorer, selection, request.top, much)
+    else:
+        hits = selecting.select(cache, scorer, selection, request.top)
+    for record in selecting.records(cache, scorer, hits):
+        yield {"rank": record["rank"], "value": record["value"]} | row_json(record)
+
+
+def _remembering(rows: Iterator[Row], photos: list[list[Path]]) -> Iterator[Row]:
+    for row in rows:
+        photos.append([unescape(path) for path in (row["path"], *row["companions"])])
+        yield row
+
+
+def _title(selection: Selection) -> str:
+    names = [name for name, weight in selection.weights.items() if weight]
+    return "value" if len(names) > 1 else names[0].replace("overall", "score")
+
+
+def _previewer(request: Request) -> Callable[[Row], None] | None:
+    if not request.preview:
+        return None
+    from cgiaa_cli.curation.preview import protocol_of, thumbnail
+
+    protocol = protocol_of(sys.stdout)
+    if protocol is None or request.how is not Format.table:
+        _say("--preview shows nothing here: it needs a table on a terminal with colours")
+        return None
+
+    def show(row: Row) -> None:
+        sys.stdout.write(thumbnail(unescape(row["path"]), protocol))
+        sys.stdout.flush()
+
+    return show
+
+
+def _transfer(request: Request, photos: list[list[Path]]) -> int:
+    """Copy or link; returns how many files failed."""
+    folder = request.copy_to or request.link_to
+    if folder is None:
+        return 0
+    mode = Mode.copy if request.copy_to else Mode.link
+    return report(transfer(photos, folder, mode, write=request.write), _say, write=request.write)
+
+
+def _finish(request: Request, count: int, failed: list[Row], scored: bool, bundle: str) -> None:
+    """What there is to say besides the rows."""
+    if failed and request.how not in (Format.json, Format.jsonl):
+        some = "1 photo" if len(failed) == 1 else f"{len(failed)} photos"
+        kinds: dict[str, int] = {}
+        for row in failed:
+            kinds[row["error_kind"]] = kinds.get(row["error_kind"], 0) + 1
+        which = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+        where = " ".join(map(_quoted, request.paths[:3])) + (" ..." if len(request.paths) > 3 else "")
+        again = f"cgiaa scan --retry-failed {where}"
+        _say(f"{some} failed ({which}); see why with --format json, try again with: {again}")
+    if not count:
+        hint = "" if scored else f": the cache has no scores of {bundle}"
+        hint += "; leave out --no-scan to score them" if request.no_scan and not scored else ""
+        _say(f"nothing matched{hint}")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(os.fsdecode(os.fsencode(path)))
+
+
+def _say(message: str) -> None:
+    typer.echo(f"cgiaa: {printable(message)}", err=True)

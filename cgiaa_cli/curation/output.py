@@ -1,0 +1,180 @@
+"""Printing a selection: a table, JSON, JSON lines, CSV or paths, row by row as it comes from the cache."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+from typing import IO, Any
+
+from cgiaa_cli.inference.scores import ATTRIBUTES
+from cgiaa_cli.paths import printable, unescape
+
+__all__ = ["CSV_COLUMNS", "Format", "Row", "write_rows"]
+
+Row = dict[str, Any]  # `cache.rows.row_json`, with `rank` and `value` in front where the photo has scores
+
+
+class Format(StrEnum):
+    """How to print the photos."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    paths = "paths"
+
+
+_EXIF = "taken_at camera lens focal_length aperture shutter iso latitude longitude width height format bytes"
+CSV_COLUMNS = (
+    *("rank", "value", "path", "score", "spread", *ATTRIBUTES, "technical", "complexity"),
+    *_EXIF.split(),
+    "companions",
+)
+
+# title, width, how to print a row; the path comes last, so that nothing needs to be cut
+_TABLE: tuple[tuple[str, int, Callable[[Row], str]], ...] = (
+    ("rank", 4, lambda row: str(row["rank"])),
+    ("score", 5, lambda row: _number(row["score"])),
+    ("±", 4, lambda row: _number(row["spread"])),
+    *(
+        (title, len(title), lambda row, name=name: _number((row["attributes"] or {}).get(name)))
+        for title, name in zip(("color", "composition", "depth", "general"), ATTRIBUTES, strict=True)
+    ),
+    ("technical", 9, lambda row: _number(row["technical"])),
+)
+
+
+def write_rows(
+    rows: Iterable[Row],
+    failed: Iterable[Row],
+    format: Format,
+    *,
+    null: bool = False,
+    ranked_by: str = "score",
+    after_row: Callable[[Row], None] | None = None,
+) -> int:
+    """Print rows on stdout.
+
+    Args:
+        rows: in order; taken one by one, so a million of them need no memory.
+        failed: photos without scores; they follow the others in JSON and JSON lines and are nowhere else.
+        null: end each path with NUL instead of a newline (for `xargs -0`).
+        ranked_by: title for the value in the table, where it is not the score itself.
+        after_row: called after each row of a table, for what is to stand below it.
+
+    Returns:
+        How many of `rows` there were.
+    """
+    counted = _Counted(rows)
+    if format is Format.table:
+        _write_table(counted, sys.stdout, ranked_by, after_row)
+    elif format is Format.json:
+        _write_json(counted, failed, sys.stdout)
+    elif format is Format.jsonl:
+        for row in _chain(counted, failed):
+            sys.stdout.write(_json(row) + "\n")
+    elif format is Format.csv:
+        _write_csv(counted, sys.stdout)
+    else:
+        _write_paths(counted, null)
+    return counted.count
+
+
+class _Counted:
+    """An iterable that knows how many items it has given."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.count += 1
+            yield row
+
+
+def _chain(rows: Iterable[Row], failed: Iterable[Row]) -> Iterator[Row]:
+    yield from rows
+    yield from failed
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _write_table(
+    rows: Iterable[Row], stream: IO[str], ranked_by: str, after_row: Callable[[Row], None] | None
+) -> None:
+    columns = list(_TABLE)
+    if ranked_by != "score":
+        columns.insert(1, (ranked_by, max(5, len(ranked_by)), lambda row: _number(row["value"])))
+    header = "  ".join(title.rjust(width) for title, width, _ in columns) + f"  {'taken':16}  path"
+    started = False
+    for row in rows:
+        if not started:
+            stream.write(_bold(header, stream) + "\n")
+            started = True
+        cells = "  ".join(show(row).rjust(width) for _, width, show in columns)
+        taken = (row["taken_at"] or "-").replace("T", " ")[:16]
+        raws = f"  +{len(row['companions'])}" if row["companions"] else ""
+        stream.write(f"{cells}  {printable(taken):16}  {printable(row['path'])}{raws}\n")
+        if after_row:
+            stream.flush()
+            after_row(row)
+
+
+def _bold(text: str, stream: IO[str]) -> str:
+    return f"\x1b[1m{text}\x1b[0m" if has_colour(stream) else text
+
+
+def has_colour(stream: IO[str]) -> bool:
+    """Whether a stream is a terminal on which colour is wanted (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _json(row: Row) -> str:
+    # JSON is UTF-8; where stdout is something else, escapes keep it valid
+    utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    return json.dumps(row, ensure_ascii=not utf8)
+
+
+def _write_json(rows: Iterable[Row], failed: Iterable[Row], stream: IO[str]) -> None:
+    before = "[\n"
+    for row in _chain(rows, failed):
+        stream.write(f"{before}  {_json(row)}")
+        before = ",\n"
+    stream.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def _write_csv(rows: Iterable[Row], stream: IO[str]) -> None:
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\n")
+
+    def write(cells: Iterable[object]) -> None:
+        writer.writerow(cells)
+        stream.write(line.getvalue())
+        line.seek(0)
+        line.truncate()
+
+    write(CSV_COLUMNS)
+    for row in rows:
+        flat = row | (row["attributes"] or {}) | {"companions": json.dumps(row["companions"]) or None}
+        write(flat.get(name) for name in CSV_COLUMNS)
+
+
+def _write_paths(rows: Iterable[Row], null: bool) -> None:
+    """The real names, byte for byte, except on a terminal, which could take them for commands."""
+    stream = sys.stdout
+    if stream.isatty() and not null:
+        for row in rows:
+            stream.write(printable(row["path"]) + "\n")
+        return
+    stream.flush()
+    end = b"\0" if null else b"\n"
+    for row in rows:
+        stream.buffer.write(os.fsencode(unescape(row["path"])) + end)
