@@ -2,8 +2,8 @@
 
 The heads are linear in standardised features, so each is a ridge regression with a closed form:
 
-* score: z(beauty, learnt from OASIS objects and animals) + 0.5 z(judge's mean), put on AVA's scale; the
-  judge's distribution is tilted (p_k ~ q_k exp(l k)) to that mean, and a softmax head learns it by EMD (r = 2);
+* score: a teacher with a ResNet-50 trunk beside our towers learns beauty from OASIS objects and animals and
+  labels every training photo; z(that) + 0.25 z(judge's mean), put on AVA's scale, is the target; the judge's distribution is tilted (p_k ~ q_k exp(l k)) to that mean, and a softmax head learns it by EMD (r = 2);
 * technical: BIQ2021; complexity: SAVOIAS;
 * attributes: the score plus what tells an intact photo from one damaged in that respect (colour and light;
   blur), and for composition the crop preferences of FCDB; `general` is the score alone.
@@ -27,14 +27,15 @@ from sklearn.linear_model import Ridge
 
 from cgiaa_models.student import JUDGE, SEMANTIC, Student
 from cgiaa_training.data import crop_edit, crops, rated, unrated
-from cgiaa_training.features import extract
+from cgiaa_training.features import extract, extract_teacher
 from cgiaa_training.metrics import correlations
-from cgiaa_training.weights import load_towers
+from cgiaa_training.weights import load_teacher, load_towers
 
 __all__ = ["distill"]
 
 Array = NDArray[Any]
-JUDGE_WEIGHT = 0.5  # the judge beside the raters: they carry different information (docs/training.md)
+POOL = ("objects", "savoias", "biq2021", "fcdb", "coco")
+JUDGE_WEIGHT = 0.25  # the judge beside the raters: they carry different information (docs/training.md)
 AVA_MEAN, AVA_SD = 5.4, 0.74  # of the mean opinion scores in AVA (Murray et al. 2012)
 ATTRIBUTE_SHARE = 0.5  # of an attribute that its own evidence decides; the rest is the score
 SCORES = np.arange(1, 11)
@@ -49,10 +50,16 @@ def distill(data: Path, out: Path) -> Path:
     sets = _features(towers, data, out / "features")
     student = Student()
     student.towers.load_state_dict(towers.state_dict())
-    pool = np.concatenate([sets[n][0] for n in ("objects", "savoias", "biq2021", "fcdb", "coco")])
+    pool = np.concatenate([sets[n][0] for n in POOL])
     student.mean.copy_(torch.from_numpy(pool.mean(0)))
     student.scale.copy_(torch.from_numpy(pool.std(0) + 1e-3))
-    _fit_heads(student, sets, data)
+    trunk = load_teacher()
+    taught_by = {
+        n: extract_teacher(trunk, paths, out / "features" / f"teacher-{n}.npy")
+        for n, paths in _plain(data).items()
+        if n in POOL
+    }
+    _fit_heads(student, sets, taught_by, data)
     out.mkdir(parents=True, exist_ok=True)
     torch.save(student.state_dict(), out / "student.pt")
     results = check(student, sets, data)
@@ -76,8 +83,8 @@ def _blur(picture: Array) -> Array:
     return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(2.5)))
 
 
-def _features(towers: Any, data: Path, cache: Path) -> dict[str, tuple[Array, Array]]:
-    plain = {
+def _plain(data: Path) -> dict[str, list[Path]]:
+    return {
         "scenes": rated(data, "oasis_scenes")[0],
         "objects": rated(data, "oasis_objects_animals")[0],
         "savoias": rated(data, "savoias")[0],
@@ -85,6 +92,10 @@ def _features(towers: Any, data: Path, cache: Path) -> dict[str, tuple[Array, Ar
         "fcdb": crops(data)[0],
         "coco": unrated(data, "coco"),
     }
+
+
+def _features(towers: Any, data: Path, cache: Path) -> dict[str, tuple[Array, Array]]:
+    plain = _plain(data)
     sets = {n: extract(towers, [(p, None) for p in paths], cache / f"{n}.npz") for n, paths in plain.items()}
     edits: dict[str, Callable[[Array], Array]] = {"colour": _damage_colour, "dark": _darken, "blur": _blur}
     for name, edit in edits.items():
@@ -114,14 +125,18 @@ def _z(student: Student, features: Array) -> Array:
     return np.asarray(student.standardise(torch.from_numpy(features)).numpy())
 
 
-def _fit_heads(student: Student, sets: dict[str, tuple[Array, Array]], data: Path) -> None:
-    names = ("objects", "savoias", "biq2021", "fcdb", "coco")
+def _fit_heads(
+    student: Student, sets: dict[str, tuple[Array, Array]], taught_by: dict[str, Array], data: Path
+) -> None:
     z = {name: _z(student, features) for name, (features, _) in sets.items()}
-    everything = np.concatenate([z[n] for n in names])
-    towers = slice(0, SEMANTIC + JUDGE)
-    beauty = Ridge(alpha=1000).fit(z["objects"][:, towers], rated(data, "oasis_objects_animals")[1])
-    judged = np.concatenate([sets[n][1] for n in names])
-    target = _unit(beauty.predict(everything[:, towers])) + JUDGE_WEIGHT * _unit(judged @ SCORES)
+    everything = np.concatenate([z[n] for n in POOL])
+    judged = np.concatenate([sets[n][1] for n in POOL])
+    extra = np.concatenate([taught_by[n] for n in POOL])
+    extra = np.clip((extra - extra.mean(0)) / (extra.std(0) + 1e-3), -6, 6)
+    seen = np.concatenate([everything[:, : SEMANTIC + JUDGE], extra], axis=1)
+    rated_first = len(sets["objects"][0])  # POOL begins with the rated photos
+    beauty = Ridge(alpha=1000).fit(seen[:rated_first], rated(data, "oasis_objects_animals")[1])
+    target = _unit(beauty.predict(seen)) + JUDGE_WEIGHT * _unit(judged @ SCORES)
     target = _unit(target)
     taught = _tilt(judged, np.clip(AVA_MEAN + AVA_SD * target, 1.5, 9.5))
     _fit_distribution(student, everything, taught)
@@ -143,9 +158,9 @@ def _fit_heads(student: Student, sets: dict[str, tuple[Array, Array]], data: Pat
 def _fit_distribution(student: Student, z: Array, taught: Array, steps: int = 400) -> None:
     """Softmax head by EMD (r = 2), full batch, from the least-squares logits."""
     logits = np.log(taught + 1e-4)
-    _set(student.distribution, Ridge(alpha=300).fit(z, logits - logits.mean(1, keepdims=True)))
+    _set(student.distribution, Ridge(alpha=3000).fit(z, logits - logits.mean(1, keepdims=True)))
     x, y = torch.from_numpy(z.astype(np.float32)), torch.from_numpy(taught.astype(np.float32)).cumsum(1)
-    optimiser = torch.optim.Adam(student.distribution.parameters(), lr=3e-4, weight_decay=1e-4)
+    optimiser = torch.optim.Adam(student.distribution.parameters(), lr=1e-4)
     for _ in range(steps):
         optimiser.zero_grad()
         p = torch.softmax(student.distribution(x), 1).cumsum(1)

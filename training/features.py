@@ -19,7 +19,7 @@ from cgiaa_cli.imaging.decode import Photo, decode
 from cgiaa_cli.imaging.preprocess import batch, prepare
 from cgiaa_models.student import Towers
 
-__all__ = ["extract", "judge_distribution", "photo_from_array"]
+__all__ = ["extract", "extract_teacher", "judge_distribution", "photo_from_array"]
 
 Edit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
@@ -67,6 +67,23 @@ def extract(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial.npz")
     np.savez(partial, features=result[0], judge=result[1])
+    partial.replace(out)
+    return result
+
+
+def extract_teacher(trunk: torch.nn.Module, paths: Sequence[Path], out: Path) -> NDArray[np.float32]:
+    """The teacher's features (N, 2048) of whole photos squeezed to 224 px, cached in `out` (.npy)."""
+    if out.exists():
+        return np.asarray(np.load(out), np.float32)
+    found = []
+    for i in range(0, len(paths), 32):
+        views = [Image.fromarray(decode(path.read_bytes()).view) for path in paths[i : i + 32]]
+        small = np.stack([np.asarray(v.resize((224, 224), Image.Resampling.BILINEAR)) for v in views])
+        with torch.inference_mode():
+            found.append(trunk(torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255).numpy())
+    result = np.concatenate(found)
+    partial = out.with_suffix(".partial.npy")
+    np.save(partial, result)
     partial.replace(out)
     return result
 

