@@ -31,10 +31,7 @@ def info(cache: Cache) -> dict[str, Any]:
     """
     files = [cache.path, cache.path.with_name(cache.path.name + "-wal")]
     with cache.guard():
-        count = {
-            name: cache.db.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
-            for name in ("files", "contents")
-        }
+        count = {name: cache.db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("files", "contents")}
         failed = cache.db.execute(
             "SELECT error_kind, count(*) FROM files "
             "WHERE error_kind IS NOT NULL AND missing_at IS NULL GROUP BY error_kind"
@@ -65,14 +62,22 @@ class Pruned:
     contents: int
     scores: int
     embeddings: int
+    critiques: int
+    looks: int
+    listed_groups: int
+    keep_all: int
 
 
 _UNUSED = "SELECT id FROM contents WHERE NOT EXISTS (SELECT 1 FROM files WHERE content_id = contents.id)"
 # children first: the foreign keys hold after every statement
 _PRUNE = (
     ("files", "DELETE FROM files WHERE path IN (SELECT path FROM temp.gone)"),
+    ("critiques", f"DELETE FROM critiques WHERE content_id IN ({_UNUSED})"),
     ("embeddings", f"DELETE FROM embeddings WHERE content_id IN ({_UNUSED})"),
     ("scores", f"DELETE FROM scores WHERE content_id IN ({_UNUSED})"),
+    ("looks", f"DELETE FROM looks WHERE content_id IN ({_UNUSED})"),
+    ("listed_groups", f"DELETE FROM listed_groups WHERE content_id IN ({_UNUSED})"),
+    ("keep_all", f"DELETE FROM keep_all WHERE content_id IN ({_UNUSED})"),
     ("contents", f"DELETE FROM contents WHERE id IN ({_UNUSED})"),
 )
 
@@ -128,28 +133,25 @@ def _find_gone(cache: Cache) -> dict[str, list[int]]:
             paths = [row[0] for row in cache.conn.execute(query, (last, CHUNK))]
             if not paths:
                 return groups
-            absent = [path for path in paths if gone(path)]
-            cache.conn.execute("BEGIN")
-            cache.conn.executemany("INSERT INTO temp.gone VALUES (?)", ((path,) for path in absent))
-            cache.conn.execute("COMMIT")
-        lost = set(absent)
+        lost = {path for path in paths if gone(path)}
+        with cache.guard():
+            cache.conn.executemany("INSERT INTO temp.gone VALUES (?)", ((path,) for path in lost))
         for path in paths:
-            groups.setdefault(_group(path, roots), [0, 0])[path in lost] += 1
+            for group in _groups(path, roots):
+                groups.setdefault(group, [0, 0])[path in lost] += 1
         last = paths[-1]
 
 
-def _group(path: str, roots: set[str]) -> str:
-    """The outermost scanned folder with `path` in it; of a photo scanned by itself, its own folder.
-
-    The outermost: a subfolder that was scanned by itself too, and then deleted, is no unmounted disk.
-    """
-    group = folder = os.path.dirname(path)
+def _groups(path: str, roots: set[str]) -> list[str]:
+    """The scanned folders with `path` in them; of a photo scanned by itself, its own folder."""
+    folder = os.path.dirname(path)
+    groups = []
     while True:
         if folder in roots:
-            group = folder
+            groups.append(folder)
         parent = os.path.dirname(folder)
         if parent == folder:
-            return group
+            return groups or [os.path.dirname(path)]
         folder = parent
 
 
@@ -170,9 +172,7 @@ def vacuum(cache: Cache) -> tuple[int, int]:
         return before, cache.path.stat().st_size
 
 
-def export_rows(
-    cache: Cache, *, bundle: str | None = None, embeddings: bool = True
-) -> Iterator[dict[str, Any]]:
+def export_rows(cache: Cache, *, bundle: str | None = None, embeddings: bool = True) -> Iterator[dict[str, Any]]:
     """Every photo that is there and scored, once for each scorer, ordered by scorer and path.
 
     Args:

@@ -12,15 +12,15 @@ from collections.abc import Callable
 
 from cgiaa_cli.errors import CacheError
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate", "version_of"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "check", "migrate", "version_of"]
 
 APPLICATION_ID = 0x43474941  # "CGIA": tells our file from any other SQLite file that --db may name
 
 _TABLES = """
 CREATE TABLE contents(
     id INTEGER PRIMARY KEY, hash TEXT UNIQUE NOT NULL, bytes INTEGER, format TEXT, width INTEGER,
-    height INTEGER, taken_at TEXT, camera TEXT, lens TEXT, focal_length REAL, aperture REAL, shutter REAL, iso INTEGER,
-    latitude REAL, longitude REAL);
+    height INTEGER, taken_at TEXT, camera TEXT, lens TEXT, focal_length REAL, aperture REAL, shutter REAL,
+    iso INTEGER, latitude REAL, longitude REAL);
 CREATE TABLE files(
     path TEXT PRIMARY KEY, content_id INTEGER REFERENCES contents(id), size INTEGER, mtime_ns INTEGER,
     companions TEXT, error_kind TEXT, error TEXT, seen_at TEXT, missing_at TEXT);
@@ -65,7 +65,44 @@ def m002_roots(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [m001_contents_files_scores, m002_roots]
+def m003_critiques(connection: sqlite3.Connection) -> None:
+    """Critiques by bundle, content and settings; `body` is the JSON that `cgiaa critique` prints of it."""
+    _run(
+        connection,
+        """
+        CREATE TABLE critiques(
+            scorer_id INTEGER NOT NULL REFERENCES scorers(id), content_id INTEGER NOT NULL REFERENCES contents(id),
+            settings TEXT, made_at TEXT, body TEXT, PRIMARY KEY(scorer_id, content_id, settings)) WITHOUT ROWID;
+        CREATE INDEX critiques_content ON critiques(content_id);
+        """,
+    )
+
+
+def m004_groups(connection: sqlite3.Connection) -> None:
+    """What `groups` compares (looks), the groups as they were listed last, and the decisions to keep all of one.
+
+    Looks belong to the content alone, whatever bundle scored it; a content of an older scan has none yet.
+    """
+    _run(
+        connection,
+        """
+        CREATE TABLE looks(
+            content_id INTEGER PRIMARY KEY REFERENCES contents(id), hash INTEGER NOT NULL, detail REAL NOT NULL,
+            thumb BLOB NOT NULL);
+        CREATE TABLE listed_groups(
+            content_id INTEGER PRIMARY KEY REFERENCES contents(id), group_id TEXT NOT NULL);
+        CREATE INDEX listed_groups_group ON listed_groups(group_id);
+        CREATE TABLE keep_all(content_id INTEGER PRIMARY KEY REFERENCES contents(id), decided_at TEXT NOT NULL);
+        """,
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    m001_contents_files_scores,
+    m002_roots,
+    m003_critiques,
+    m004_groups,
+]
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -83,7 +120,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
     Raises:
         CacheError: a newer program made it, or another program did.
     """
-    _check(connection, path)
+    check(connection, path)
     while version_of(connection) < len(MIGRATIONS):
         # IMMEDIATE: of two processes that open a new cache, one waits here and finds the work done
         connection.execute("BEGIN IMMEDIATE")
@@ -100,7 +137,8 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
             raise
 
 
-def _check(connection: sqlite3.Connection, path: str) -> None:
+def check(connection: sqlite3.Connection, path: str) -> None:
+    """Raise a CacheError if a newer program made the cache, or another program did; only reads."""
     connection.execute("BEGIN")  # one snapshot: another process may be making the cache right now
     try:
         version = version_of(connection)

@@ -30,6 +30,8 @@ from cgiaa_cli.paths import escape, unescape
 if TYPE_CHECKING:
     import sqlite_utils
 
+    from cgiaa_cli.imaging.look import Look
+
 __all__ = ["Cache", "Content", "FileEntry", "default_path", "gone", "guard", "scores_of"]
 
 BUSY_SECONDS = 30.0
@@ -69,6 +71,9 @@ ON CONFLICT(path) DO UPDATE SET
     content_id = excluded.content_id, size = excluded.size, mtime_ns = excluded.mtime_ns,
     companions = excluded.companions, error_kind = excluded.error_kind, error = excluded.error,
     seen_at = excluded.seen_at, missing_at = NULL"""
+
+
+_LOOK = "INSERT OR REPLACE INTO looks(content_id, hash, detail, thumb) SELECT id, ?, ?, ? FROM contents WHERE hash = ?"
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ _MENDS = (
         "it cannot be opened",
         "make it and its folder readable and writable, or choose another --db",
     ),
+    ("File exists", "a file is in the place of its folder", "choose another --db"),
     ("malformed", "it is damaged", "move the file away; the next scan makes a new one"),
     ("not a database", "it is not a cache, or it is damaged", "move the file away or choose another --db"),
 )
@@ -273,15 +279,24 @@ class Cache:
         Raises:
             CacheError: the write failed, or another program kept the cache locked.
         """
+        with self._block("BEGIN IMMEDIATE"):
+            yield self.conn
+
+    @contextlib.contextmanager
+    def _block(self, begin: str) -> Iterator[None]:
         with self.guard():
-            self.conn.execute("BEGIN IMMEDIATE")
+            self._undo()  # Ctrl-C may come between any two lines, also those that end a transaction
             try:
-                yield self.conn
+                self.conn.execute(begin)
+                yield
                 self.conn.execute("COMMIT")
             except BaseException:
-                if self.conn.in_transaction:  # a full disk ends it by itself
-                    self.conn.execute("ROLLBACK")
+                self._undo()
                 raise
+
+    def _undo(self) -> None:
+        if self.conn.in_transaction:  # a full disk ends it by itself
+            self.conn.execute("ROLLBACK")
 
     def scorer_id(self, bundle_name: str, version: str, preprocess_hash: str) -> int:
         """The id under which the scores of this bundle with this preprocessing stand; made where new."""
@@ -291,9 +306,7 @@ class Cache:
             found = self.conn.execute(select, key).fetchone()
         if found is None:
             with self.transaction() as conn:
-                conn.execute(
-                    "INSERT OR IGNORE INTO scorers(bundle, version, preprocess) VALUES (?, ?, ?)", key
-                )
+                conn.execute("INSERT OR IGNORE INTO scorers(bundle, version, preprocess) VALUES (?, ?, ?)", key)
                 found = conn.execute(select, key).fetchone()
         return int(found[0])
 
@@ -316,12 +329,19 @@ class Cache:
             return {row[0]: dict(zip(names, row, strict=True)) for row in cursor}
 
     def write(
-        self, scorer: int, files: Iterable[FileEntry], contents: Iterable[tuple[Content, Scores]] = ()
+        self,
+        scorer: int,
+        files: Iterable[FileEntry],
+        contents: Iterable[tuple[Content, Scores]] = (),
+        looks: Iterable[tuple[str, Look]] = (),
     ) -> None:
         """Write files, and the contents that were scored for them, in one transaction.
 
         A content that is there already keeps its id, and its scores of this scorer: another process may have
         scored the same bytes meanwhile.
+
+        Args:
+            looks: what contents, by their hash, look like; those of no known content are left out.
         """
         import numpy as np
 
@@ -348,6 +368,7 @@ class Cache:
                     "INSERT OR IGNORE INTO embeddings VALUES (?, ?, ?, ?)",
                     (*key, vector.size, vector.tobytes()),
                 )
+            conn.executemany(_LOOK, (_look_values(hash_, look) for hash_, look in looks))
             conn.executemany(_FILE, (_file_values(entry, at) for entry in files))
             # a RAW that was a photo of its own until a JPEG came to lie beside it
             conn.executemany("DELETE FROM files WHERE path = ?", ((c,) for f in files for c in f.companions))
@@ -356,13 +377,18 @@ class Cache:
                 ((f.path,) for f in files),
             )
 
-    def touch(self, rows: Sequence[tuple[int, tuple[str, ...]]]) -> None:
-        """Note that unchanged files, by rowid, are there (again), with these companions."""
+    def add_looks(self, looks: Iterable[tuple[str, Look]]) -> None:
+        """Write what contents, by their hash, look like."""
         with self.transaction() as conn:
-            for rowid, companions in rows:
+            conn.executemany(_LOOK, (_look_values(hash_, look) for hash_, look in looks))
+
+    def touch(self, rows: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+        """Note that unchanged files, by escaped path, are there (again), with these companions."""
+        with self.transaction() as conn:
+            for path, companions in rows:
                 conn.execute(
-                    "UPDATE files SET missing_at = NULL, companions = ? WHERE rowid = ?",
-                    (json.dumps(companions), rowid),
+                    "UPDATE files SET missing_at = NULL, companions = ? WHERE path = ?",
+                    (json.dumps(companions), path),
                 )
                 conn.executemany("DELETE FROM files WHERE path = ?", ((c,) for c in companions))
 
@@ -371,10 +397,8 @@ class Cache:
 
         In a temporary table, which SQLite keeps on disk when it grows: a scan needs no list of all files.
         """
-        with self.guard():
-            self.conn.execute("BEGIN")
+        with self._block("BEGIN"):
             self.conn.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((rowid,) for rowid in rowids))
-            self.conn.execute("COMMIT")
 
     def mark_missing(self, root: str) -> int:
         """After the whole of a folder was walked: set `missing_at` of its files that are gone.
@@ -427,6 +451,11 @@ def _file_values(entry: FileEntry, at: str) -> tuple[Any, ...]:
     failed = (entry.error_kind, entry.error)
     hash_ = entry.hash if entry.error_kind is None else None  # a failed photo has nothing to rank
     return (entry.path, hash_, entry.size, entry.mtime_ns, companions, *failed, at)
+
+
+def _look_values(hash_: str, look: Look) -> tuple[Any, ...]:
+    signed = look.hash - (1 << 64) if look.hash >> 63 else look.hash  # SQLite's integers have a sign
+    return (signed, look.detail, look.thumb.tobytes(), hash_)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -104,9 +104,7 @@ def vacuum(db: Db = None, format: FormatOption = Format.table) -> None:
 def export(
     target: Annotated[Path, typer.Argument(help="File to write.", metavar="FILE")],
     db: Db = None,
-    format: Annotated[
-        ExportFormat | None, typer.Option("--format", help="By default from the file's suffix.")
-    ] = None,
+    format: Annotated[ExportFormat | None, typer.Option("--format", help="By default from the file's suffix.")] = None,
     bundle: Annotated[str | None, typer.Option(help="Only scores of the bundle of this name.")] = None,
     embeddings: Annotated[bool, typer.Option(help="With the embeddings.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.")] = False,
