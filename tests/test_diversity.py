@@ -108,6 +108,13 @@ def test_near_duplicates_give_way(cache: Cache) -> None:
     assert [hit.path for hit in worst] == ["/p/005-0", "/p/004-0"]
 
 
+def test_a_burst_gives_way_to_a_photo_half_a_point_worse(cache: Cache) -> None:
+    burst, other = np.eye(4, dtype=np.float32)[0], np.float32([0.2, 0.98, 0, 0])
+    scorer = add(cache, [7.86, 7.85, 7.84, 7.41, 6.73], [burst, burst, burst, other, np.eye(4)[2]])
+    paths = [hit.path for hit in diverse(cache, scorer, Selection([Path("/p")]), 2)]
+    assert paths == ["/p/001-0", "/p/004-0"]
+
+
 def test_missing_and_odd_vectors(cache: Cache) -> None:
     nan = np.full(4, np.nan, np.float32)
     scorer = add(cache, [9.0, 8.0, 7.0, 6.0], [np.eye(4)[0] * 3, None, nan, np.ones(2)])

@@ -17,7 +17,16 @@ from cgiaa_cli.curation.select import Selection, failures, is_scored, parse_numb
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import escape
 
-SCORES = "score spread color_light composition depth_focus general technical complexity".split()
+SCORES = [
+    "score",
+    "spread",
+    "color_light",
+    "composition",
+    "depth_focus",
+    "general",
+    "technical",
+    "complexity",
+]
 
 
 def fill(cache: Cache, count: int = 400, seed: int = 0) -> list[dict[str, Any]]:
@@ -42,9 +51,7 @@ def fill(cache: Cache, count: int = 400, seed: int = 0) -> list[dict[str, Any]]:
             )
             for who in (scorer, other):
                 shown = [v if who == scorer else 10 - v for v in values.values()]
-                conn.execute(
-                    "INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]')", (who, key, *shown)
-                )
+                conn.execute("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]')", (who, key, *shown))
             for copy in range(chance.choice([1, 1, 1, 3])):
                 path = f"/lib/{chance.choice('abc')}/{key:04}-{copy}.jpg"
                 missing = chance.random() < 0.1
@@ -81,23 +88,46 @@ def plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("plans")
-@pytest.mark.parametrize(("by", "worst", "limit"), list(itertools.product(
-    ["overall", "composition", "technical"], [False, True], [1, 7, 50, 10_000, None]
-)))
-def test_every_plan_gives_the_order_of_brute_force(
-    cache: Cache, by: str, worst: bool, limit: int | None
-) -> None:
+@pytest.mark.parametrize(
+    ("by", "worst", "limit"),
+    list(itertools.product(["overall", "composition", "technical"], [False, True], [1, 7, 50, 10_000, None])),
+)
+def test_every_plan_gives_the_order_of_brute_force(cache: Cache, by: str, worst: bool, limit: int | None) -> None:
     rows = fill(cache)
     selection = Selection([Path("/lib")], weights={by: 1.0}, worst_first=worst)
     wanted = expected(rows, "score" if by == "overall" else by, worst)
     assert paths(cache, selection, limit) == wanted[:limit]
 
 
+@pytest.mark.parametrize("limit", [2, None])
+@pytest.mark.parametrize("weights", [{"overall": 1.0}, {"composition": 1.0}])
+def test_a_rare_score_is_looked_for_by_reading_all_scores_once(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, limit: int | None, weights: dict[str, float]
+) -> None:
+    fill(cache, 1200)
+    monkeypatch.setattr(module, "FEW_FILES", 0)
+    monkeypatch.setattr(module, "FIRST", 1)
+    monkeypatch.setattr(module, "MANY_FILES", 0)
+    said: list[str] = []
+    cache.conn.set_trace_callback(said.append)
+    selection = Selection([Path("/lib")], weights=weights, minimum={"technical": 9}, where="score > 2")
+    paths(cache, selection, limit)
+    cache.conn.set_trace_callback(None)
+    queries = [text for text in said if text.startswith(("INSERT INTO temp.best", "SELECT f.path"))]
+    steps = [row[3] for text in queries for row in cache.conn.execute(f"EXPLAIN QUERY PLAN {text}")]
+    assert any(step.startswith("SEARCH s USING PRIMARY KEY (scorer_id=?)") for step in steps)
+    # along the index, each of a million scores would be looked up in the table by itself
+    assert not any("scores_rank" in step and "COVERING" not in step for step in steps)
+
+
 @pytest.mark.usefixtures("plans")
 def test_conditions(cache: Cache) -> None:
     rows = fill(cache)
     cases = [
-        ({"minimum": {"score": 5}, "maximum": {"technical": 4}}, lambda r: r["score"] >= 5 and r["technical"] <= 4),
+        (
+            {"minimum": {"score": 5}, "maximum": {"technical": 4}},
+            lambda r: r["score"] >= 5 and r["technical"] <= 4,
+        ),
         ({"since": "2022"}, lambda r: (r["taken_at"] or "") >= "2022"),
         ({"until": "2022-05"}, lambda r: r["taken_at"] and r["taken_at"] < "2022-06"),
         ({"camera": "canon"}, lambda r: r["camera"] == "Canon EOS"),
@@ -120,8 +150,9 @@ def test_conditions(cache: Cache) -> None:
 def test_only_below_the_paths(cache: Cache) -> None:
     rows = fill(cache)
     assert paths(cache, Selection([Path("/lib/a")])) == expected([r for r in rows if "/a/" in r["path"]])
-    assert paths(cache, Selection([Path("/lib/a"), Path("/lib/a/../c")]), 9) == (
-        expected([r for r in rows if "/b/" not in r["path"]])[:9]
+    assert (
+        paths(cache, Selection([Path("/lib/a"), Path("/lib/a/../c")]), 9)
+        == (expected([r for r in rows if "/b/" not in r["path"]])[:9])
     )
     one = rows[3]["path"]
     assert paths(cache, Selection([Path(one)])) == [one]
@@ -172,7 +203,12 @@ def test_records_follow_the_hits(cache: Cache) -> None:
 def test_failures(cache: Cache) -> None:
     fill(cache, 5)
     with cache.transaction() as conn:
-        for path, missing in (("/lib/b/z.jpg", None), ("/lib/a/z.jpg", None), ("/lib/m.jpg", "2025"), ("/o.jpg", None)):
+        for path, missing in (
+            ("/lib/b/z.jpg", None),
+            ("/lib/a/z.jpg", None),
+            ("/lib/m.jpg", "2025"),
+            ("/o.jpg", None),
+        ):
             conn.execute(
                 "INSERT INTO files(path, size, companions, error_kind, error, missing_at) "
                 "VALUES (?, 9, '[]', 'corrupt', 'no', ?)",
@@ -185,19 +221,35 @@ def test_failures(cache: Cache) -> None:
     assert is_scored(cache, 1) and not is_scored(cache, 99)
 
 
-@pytest.mark.parametrize("options", [
-    {"weights": {"beauty": 1}}, {"weights": {"overall": 0}}, {"weights": {"overall": -1, "technical": 2}},
-    {"weights": {"overall": float("nan")}}, {"weights": {"overall": float("inf")}}, {"minimum": {"overal": 1}},
-    {"maximum": {"iso": 1}}, {"since": "yesterday"}, {"until": "2024-13"}, {"since": "2023-02-29"},
-    {"until": "2024-05-01T10:00:00Z"}, {"since": ""}, {"where": "iso >"}, {"paths": []},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weights": {"beauty": 1}},
+        {"weights": {"overall": 0}},
+        {"weights": {"overall": -1, "technical": 2}},
+        {"weights": {"overall": float("nan")}},
+        {"weights": {"overall": float("inf")}},
+        {"minimum": {"overal": 1}},
+        {"maximum": {"iso": 1}},
+        {"since": "yesterday"},
+        {"until": "2024-13"},
+        {"since": "2023-02-29"},
+        {"until": "2024-05-01T10:00:00Z"},
+        {"since": ""},
+        {"where": "iso >"},
+        {"paths": []},
+    ],
+)
 def test_what_cannot_be_is_a_usage_error(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Selection(**({"paths": [Path("/")]} | options))
 
 
 def test_parse_numbers() -> None:
-    assert parse_numbers("--min", ["score=6", "color-light = 2.5"], module.LIMITED) == {"score": 6, "color_light": 2.5}
+    assert parse_numbers("--min", ["score=6", "color-light = 2.5"], module.LIMITED) == {
+        "score": 6,
+        "color_light": 2.5,
+    }
     for text in ("score", "score=", "score=x", "score=nan", "score=inf", "=5", "iso=5", "composition'; --=5"):
         with pytest.raises(UsageError):
             parse_numbers("--min", [text], module.LIMITED)
@@ -227,7 +279,12 @@ def test_default_order_uses_the_index(cache: Cache) -> None:
 
 
 def test_hostile_paths(cache: Cache) -> None:
-    names = [b"/lib/new\nline.jpg", b"/lib/caf\xe9.jpg", b"/lib/'; DROP TABLE files; --.jpg", b"/lib/\\xe9.jpg"]
+    names = [
+        b"/lib/new\nline.jpg",
+        b"/lib/caf\xe9.jpg",
+        b"/lib/'; DROP TABLE files; --.jpg",
+        b"/lib/\\xe9.jpg",
+    ]
     scorer = cache.scorer_id("b", "1", "p")
     with cache.transaction() as conn:
         for key, name in enumerate(names, 1):

@@ -7,7 +7,7 @@ Greedy: the best photo first; then always the one with the largest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,19 +22,26 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_DIVERSITY", "candidates", "diverse", "embeddings", "mmr"]
 
-DEFAULT_DIVERSITY = 0.3
+# on 3,383 photos with no bursts the top 50 lose 0.16 of their mean score by it; of a burst, 0.3 lets copies through
+DEFAULT_DIVERSITY = 0.5
 PER_PHOTO = 20  # candidates for each wanted photo
 MOST = 20_000  # candidates at most, unless more photos are wanted: their vectors are in memory all at once
 CHUNK = 500
 
 
 def diverse(
-    cache: Cache, scorer: int, selection: Selection, count: int, diversity: float = DEFAULT_DIVERSITY
+    cache: Cache,
+    scorer: int,
+    selection: Selection,
+    count: int,
+    diversity: float = DEFAULT_DIVERSITY,
+    without: Set[str] = frozenset(),
 ) -> list[Hit]:
     """The `count` photos of a selection by value and difference; no two with the same content.
 
     Args:
         diversity: 0 (only the value counts) to 1 (only the difference).
+        without: paths that are left out.
 
     Raises:
         UsageError: `diversity` is outside of 0..1.
@@ -42,21 +49,24 @@ def diverse(
     """
     if not 0 <= diversity <= 1:
         raise UsageError(f"--diversity must be from 0 to 1, not {diversity:g}")
-    hits = candidates(cache, scorer, selection, max(count, min(PER_PHOTO * count, MOST)))
+    hits = candidates(cache, scorer, selection, max(count, min(PER_PHOTO * count, MOST)), without)
     vectors = embeddings(cache, scorer, [hit.content_id for hit in hits])
     values = np.array([hit.value for hit in hits])
     order = mmr(-values if selection.worst_first else values, vectors, count, diversity)
     return [hits[i] for i in order]
 
 
-def candidates(cache: Cache, scorer: int, selection: Selection, wanted: int) -> list[Hit]:
-    """The first `wanted` photos of different content, each under the first of its paths."""
+def candidates(
+    cache: Cache, scorer: int, selection: Selection, wanted: int, without: Set[str] = frozenset()
+) -> list[Hit]:
+    """The first `wanted` photos of different content, each under the first of its paths that is not left out."""
     limit = wanted
     while True:
         rows = list(select(cache, scorer, selection, limit))
         first: dict[int, Hit] = {}
         for hit in rows:
-            first.setdefault(hit.content_id, hit)
+            if hit.path not in without:
+                first.setdefault(hit.content_id, hit)
         if len(first) >= wanted or len(rows) < limit:
             return list(first.values())[:wanted]
         limit *= 4  # many copies

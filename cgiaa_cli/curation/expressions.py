@@ -123,9 +123,7 @@ def contains(expression: Sql, needle: str) -> Sql:
     # SQLite's own lower() is quick and knows ASCII only
     name = "lower" if needle.isascii() else "casefold"
     folded = needle.lower() if needle.isascii() else needle.casefold()
-    return Sql(
-        f"instr({name}({expression.text}), ?) > 0", (*expression.parameters, folded), expression.tables
-    )
+    return Sql(f"instr({name}({expression.text}), ?) > 0", (*expression.parameters, folded), expression.tables)
 
 
 _PERIOD = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?)?)?", re.ASCII)
@@ -144,9 +142,15 @@ def period(text: str) -> tuple[str, str]:
     if match is None:
         raise ValueError(f"'{text}' is no date like 2024, 2024-05, 2024-05-01 or 2024-05-01T18:30:00")
     year, month, day, hour, minute, second = (int(part) if part else None for part in match.groups())
-    least = ((year, 0), (month, 1), (day, 1), (hour, 0), (minute, 0), (second, 0))
     try:
-        first = datetime(*(low if given is None else given for given, low in least))
+        first = datetime(
+            year or 0,
+            1 if month is None else month,
+            1 if day is None else day,
+            hour or 0,
+            minute or 0,
+            second or 0,
+        )
     except ValueError:
         raise ValueError(f"'{text}' is not a day of the calendar or a time of the day") from None
     last_month = month or 12

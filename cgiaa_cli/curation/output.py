@@ -6,13 +6,15 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import IO, Any
 
 from cgiaa_cli.inference.scores import ATTRIBUTES
-from cgiaa_cli.paths import printable, unescape
+from cgiaa_cli.paths import escape, printable, unescape
 
 __all__ = ["CSV_COLUMNS", "Format", "Row", "write_rows"]
 
@@ -36,17 +38,30 @@ CSV_COLUMNS = (
     "companions",
 )
 
-# title, width, how to print a row; the path comes last, so that nothing needs to be cut
-_TABLE: tuple[tuple[str, int, Callable[[Row], str]], ...] = (
-    ("rank", 4, lambda row: str(row["rank"])),
-    ("score", 5, lambda row: _number(row["score"])),
-    ("±", 4, lambda row: _number(row["spread"])),
-    *(
-        (title, len(title), lambda row, name=name: _number((row["attributes"] or {}).get(name)))
-        for title, name in zip(("color", "composition", "depth", "general"), ATTRIBUTES, strict=True)
-    ),
-    ("technical", 9, lambda row: _number(row["technical"])),
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of numbers; `key` is what --by calls it."""
+
+    key: str
+    title: str
+    width: int
+    show: Callable[[Row], str]
+
+
+def _attribute(key: str, title: str) -> _Column:
+    return _Column(key, title, len(title), lambda row: _number((row["attributes"] or {}).get(key)))
+
+
+_RANK = _Column("rank", "rank", 4, lambda row: str(row["rank"]))
+_VALUE = _Column("value", "value", 5, lambda row: _number(row["value"]))
+_TABLE = (
+    _Column("score", "score", 5, lambda row: _number(row["score"])),
+    _Column("spread", "±", 4, lambda row: _number(row["spread"])),
+    *(map(_attribute, ATTRIBUTES, ("color", "comp.", "depth", "general"))),
+    _Column("technical", "tech.", 5, lambda row: _number(row["technical"])),
 )
+PATH_ROOM = 24  # a terminal with less room for the path than this gets it on a line of its own
 
 
 def write_rows(
@@ -64,7 +79,8 @@ def write_rows(
         rows: in order; taken one by one, so a million of them need no memory.
         failed: photos without scores; they follow the others in JSON and JSON lines and are nowhere else.
         null: end each path with NUL instead of a newline (for `xargs -0`).
-        ranked_by: title for the value in the table, where it is not the score itself.
+        ranked_by: `score`, an attribute, `technical`, or `value` where several are weighted; that column of
+            the table comes first.
         after_row: called after each row of a table, for what is to stand below it.
 
     Returns:
@@ -107,25 +123,34 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _write_table(
-    rows: Iterable[Row], stream: IO[str], ranked_by: str, after_row: Callable[[Row], None] | None
-) -> None:
-    columns = list(_TABLE)
-    if ranked_by != "score":
-        columns.insert(1, (ranked_by, max(5, len(ranked_by)), lambda row: _number(row["value"])))
-    header = "  ".join(title.rjust(width) for title, width, _ in columns) + f"  {'taken':16}  path"
-    started = False
-    for row in rows:
-        if not started:
-            stream.write(_bold(header, stream) + "\n")
-            started = True
-        cells = "  ".join(show(row).rjust(width) for _, width, show in columns)
-        taken = (row["taken_at"] or "-").replace("T", " ")[:16]
+def _write_table(rows: Iterable[Row], stream: IO[str], ranked_by: str, after_row: Callable[[Row], None] | None) -> None:
+    # what it is ordered by comes first; nothing is cut, because a cut path cannot be copied
+    columns = [_RANK, *sorted((_VALUE, *_TABLE), key=lambda column: column.key != ranked_by)]
+    if ranked_by != "value":
+        columns.remove(_VALUE)
+    header = "  ".join(column.title.rjust(column.width) for column in columns)
+    narrow = stream.isatty() and shutil.get_terminal_size().columns < len(header) + 20 + PATH_ROOM
+    here = _folder_prefix()
+    for number, row in enumerate(rows):
+        if not number:
+            stream.write(_bold(header if narrow else f"{header}  {'taken':16}  path", stream) + "\n")
+        cells = "  ".join(column.show(row).rjust(column.width) for column in columns)
+        taken = printable((row["taken_at"] or "").replace("T", " ")[:16])
+        path = printable(row["path"].removeprefix(here))
         raws = f"  +{len(row['companions'])}" if row["companions"] else ""
-        stream.write(f"{cells}  {printable(taken):16}  {printable(row['path'])}{raws}\n")
+        rest = f"  {taken or '-':16}  {path}{raws}"
+        if narrow:
+            rest = "\n      " + (f"{taken}  " if taken else "") + path + raws
+        stream.write(cells + rest + "\n")
         if after_row:
             stream.flush()
             after_row(row)
+
+
+def _folder_prefix() -> str:
+    """What paths below the current folder begin with: the table leaves it out."""
+    here = os.getcwd()
+    return "" if os.path.dirname(here) == here else escape(here + os.sep)
 
 
 def _bold(text: str, stream: IO[str]) -> str:
@@ -163,7 +188,7 @@ def _write_csv(rows: Iterable[Row], stream: IO[str]) -> None:
 
     write(CSV_COLUMNS)
     for row in rows:
-        flat = row | (row["attributes"] or {}) | {"companions": json.dumps(row["companions"]) or None}
+        flat = row | (row["attributes"] or {}) | {"companions": json.dumps(row["companions"])}
         write(flat.get(name) for name in CSV_COLUMNS)
 
 

@@ -85,7 +85,6 @@ def _blocks(image: object) -> Iterator[str]:
         pixels = np.concatenate([pixels, pixels[-1:]])
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
         cells = (
-            f"\x1b[38;2;{a[0]};{a[1]};{a[2]};48;2;{b[0]};{b[1]};{b[2]}m▀"
-            for a, b in zip(upper, lower, strict=True)
+            f"\x1b[38;2;{a[0]};{a[1]};{a[2]};48;2;{b[0]};{b[1]};{b[2]}m▀" for a, b in zip(upper, lower, strict=True)
         )
         yield "  " + "".join(cells) + "\x1b[0m\n"

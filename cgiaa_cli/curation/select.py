@@ -4,8 +4,10 @@ A selection is one condition on the three tables and one value to order by. What
 search begins, and `_Plans` chooses that:
 
 * few files below the asked-for folders: at those files;
-* otherwise at the scores with the best values, as many as will probably do (the default order has an index);
-* if those did not do, because the conditions are rare: at the contents, in the order in which they lie.
+* otherwise at the best scores along the index that the default order has, whatever the conditions;
+* if those did not do, or the order has no index: at all the scores, in the order in which they lie, of which
+  the best that meet the conditions on scores are kept;
+* if those did not do, because the conditions on the rest are rare: at the contents, as they lie.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ __all__ = [
     "ranges",
     "records",
     "select",
+    "unknown",
 ]
 
 RANKED_BY = ("overall", *ATTRIBUTES, "technical")
@@ -47,6 +50,11 @@ FEW_FILES = 20_000  # below this, looking at every file below the folders is the
 MANY_FILES = 300_000  # below this, it is quicker than looking at all the scores
 FIRST = 1_000  # scores to look at for a top 50, where most of them meet the conditions
 CHUNK = 500  # rows read in full at a time; SQLite takes 999 parameters at least
+
+# Left alone, SQLite takes the index for `score > 5` and then looks up each of half a million rows in the table;
+# reading the whole table, which its primary key orders, is ten times quicker.
+_BY_SCORE = "scores s INDEXED BY scores_rank "
+_AS_THEY_LIE = "scores s INDEXED BY sqlite_autoindex_scores_1 "
 
 _RECORDS = """
 SELECT f.path, f.companions, f.error_kind, f.error, f.size, coalesce(c.bytes, f.size) AS bytes, c.format,
@@ -156,6 +164,8 @@ def parse_numbers(option: str, texts: Iterable[str], names: Sequence[str]) -> di
     for text in texts:
         name, equals, number = text.partition("=")
         name = name.strip().replace("-", "_")
+        if name not in names:
+            name = {"overall": "score", "score": "overall"}.get(name, name)  # one thing under two names
         known({name: 0.0}, names, option)
         try:
             numbers[name] = float(number)
@@ -249,7 +259,9 @@ class _Plans:
             conn.create_function("excluded", 1, excluded, deterministic=True)
             conditions.append(Sql("NOT excluded(f.path)", (), frozenset("f")))
         self.conditions = _all(conditions)
-        self.on_scores = _all(c for c in conditions if c.tables == frozenset("s"))
+        on_scores = [c for c in conditions if c.tables == frozenset("s")]
+        self.on_scores = _all(on_scores)
+        self.asks_scores = len(on_scores) > 1  # more than that there is a value
         self.asks_contents = any("c" in c.tables for c in conditions)
 
     def best(self, limit: int) -> Iterator[Hit]:
@@ -257,19 +269,24 @@ class _Plans:
         if self._fewer_files_than(FEW_FILES):
             return self._from_files(limit)
         first = max(FIRST, 8 * limit)
-        # without an index, reading all scores is what costs: then look at many of them at once
-        for look_at in (first, 16 * first) if self.selection.has_index else (16 * first,):
-            hits = self._from_scores(look_at, limit)
+        looks: list[tuple[int, str, Sql]] = []
+        if self.selection.has_index:
+            looks += [(look_at, _BY_SCORE, Sql("s.score IS NOT NULL")) for look_at in (first, 16 * first)]
+        if self.asks_scores or not self.selection.has_index:
+            looks.append((16 * first, _AS_THEY_LIE, self.on_scores))
+        for look_at, scores, conditions in looks:
+            hits = self._from_scores(look_at, scores, conditions, limit)
             if hits is not None:
                 return iter(hits)
         few = self._fewer_files_than(MANY_FILES)
         return self._from_files(limit) if few else self._from_contents(limit)
 
     def everything(self) -> Iterator[Hit]:
-        """All photos; with the index for the order, nothing needs to be sorted before the first comes."""
+        """All photos; without conditions the index has them in order, so the first one comes at once."""
         if self._fewer_files_than(FEW_FILES):
             return self._from_files(-1)
-        return self._along_index() if self.selection.has_index else self._from_contents(-1)
+        along = self.selection.has_index and not self.asks_scores and not self.asks_contents
+        return self._along_index() if along else self._from_contents(-1)
 
     def _fewer_files_than(self, count: int) -> bool:
         """Whether there are fewer files (scored or not) than this below the asked-for paths."""
@@ -279,17 +296,16 @@ class _Plans:
         )
         return bool(self.conn.execute(text, (count,)).fetchone()[0] < count)
 
-    def _from_scores(self, look_at: int, limit: int) -> list[Hit] | None:
-        """The answer, if it lies within the `look_at` best scores; None if it may not."""
-        conn, value, mine = self.conn, self.value, self.on_scores
-        index = "INDEXED BY scores_rank " if self.selection.has_index else ""
+    def _from_scores(self, look_at: int, scores: str, conditions: Sql, limit: int) -> list[Hit] | None:
+        """The answer, if it lies within the `look_at` best scores that meet `conditions`; None if it may not."""
+        conn, value = self.conn, self.value
         conn.execute("CREATE TEMP TABLE IF NOT EXISTS best(content_id INTEGER PRIMARY KEY, value REAL)")
         conn.execute("BEGIN")
         conn.execute("DELETE FROM temp.best")
         conn.execute(
-            f"INSERT INTO temp.best SELECT s.content_id, {value.text} AS value FROM scores s {index}"
-            f"WHERE s.scorer_id = ? AND {mine.text} ORDER BY value {self.direction} LIMIT ?",
-            (*value.parameters, self.scorer, *mine.parameters, look_at),
+            f"INSERT INTO temp.best SELECT s.content_id, {value.text} AS value FROM {scores}"
+            f"WHERE s.scorer_id = ? AND {conditions.text} ORDER BY value {self.direction} LIMIT ?",
+            (*value.parameters, self.scorer, *conditions.parameters, look_at),
         )
         conn.execute("COMMIT")
         count, low, high = conn.execute("SELECT count(*), min(value), max(value) FROM temp.best").fetchone()
@@ -314,7 +330,7 @@ class _Plans:
         return self._run(tables, limit)
 
     def _from_contents(self, limit: int) -> Iterator[Hit]:
-        tables = "scores s "
+        tables = _AS_THEY_LIE
         joined = Sql("s.scorer_id = ?", (self.scorer,))
         if self.asks_contents:
             tables = "contents c CROSS JOIN scores s ON s.content_id = c.id "
@@ -323,7 +339,7 @@ class _Plans:
 
     def _along_index(self) -> Iterator[Hit]:
         tables = (
-            f"scores s INDEXED BY scores_rank {self._contents('s.content_id')}"
+            f"{_BY_SCORE}{self._contents('s.content_id')}"
             "CROSS JOIN files f INDEXED BY files_content ON f.content_id = s.content_id"
         )
         return self._run(tables, -1, Sql("s.scorer_id = ?", (self.scorer,)), _BELOW)
@@ -371,8 +387,7 @@ def _excluded(paths: Sequence[Path], patterns: Sequence[str]) -> Callable[[str],
             return matches(base, base, path)
         parts = path[len(root) :].strip(os.sep).split(os.sep)
         return any(
-            matches(parts[i], "/".join(parts[: i + 1]), os.path.join(root, *parts[: i + 1]))
-            for i in range(len(parts))
+            matches(parts[i], "/".join(parts[: i + 1]), os.path.join(root, *parts[: i + 1])) for i in range(len(parts))
         )
 
     return excluded
@@ -416,6 +431,15 @@ def failures(cache: Cache, scorer: int, selection: Selection) -> list[dict[str, 
     for start in range(0, len(paths), CHUNK):
         rows += _read(cache, scorer, paths[start : start + CHUNK]).values()
     return sorted(rows, key=lambda row: str(row["path"]))
+
+
+def unknown(cache: Cache, paths: Sequence[Path]) -> list[Path]:
+    """Those of the paths that the cache knows no file of, in the order given."""
+    query = "SELECT 1 FROM files WHERE path >= ? AND path < ? LIMIT 1"
+    with cache.guard():
+        return [
+            path for path in paths if not any(cache.conn.execute(query, span).fetchone() for span in ranges([path]))
+        ]
 
 
 def _read(cache: Cache, scorer: int, paths: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from pathlib import Path
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import absolute, escape
 
-__all__ = ["Mode", "Step", "transfer"]
+__all__ = ["Mode", "Step", "check_folder", "report", "transfer"]
 
 BLOCK = 1 << 20
 
@@ -49,9 +49,7 @@ class Step:
     error: str | None = None
 
 
-def transfer(
-    photos: Iterable[Sequence[Path]], folder: Path, mode: Mode, *, write: bool = False
-) -> Iterator[Step]:
+def transfer(photos: Iterable[Sequence[Path]], folder: Path, mode: Mode, *, write: bool = False) -> Iterator[Step]:
     """Copy or link photos into `folder`, lazily: what is not asked for is not done.
 
     Args:
@@ -64,8 +62,7 @@ def transfer(
         CgiaaError: the disk is full; what was finished stays.
     """
     folder = absolute(folder)
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise UsageError("this is not a folder", path=escape(folder), mend="choose another target")
+    check_folder(folder)
     if write:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +73,12 @@ def transfer(
     return _Transfer(folder, mode, write).run(photos)
 
 
+def check_folder(folder: Path) -> None:
+    """Raise a UsageError if `folder` is something else than a folder; it need not be there."""
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UsageError("this is not a folder", path=escape(absolute(folder)), mend="choose another target")
+
+
 class _Transfer:
     def __init__(self, folder: Path, mode: Mode, write: bool) -> None:
         self.folder = folder
@@ -83,7 +86,8 @@ class _Transfer:
         self.write = write
         # folded, because on some disks IMG.JPG and img.jpg are one file; name -> source
         self.taken: dict[str, Path] = {}
-        self.next_number: dict[str, int] = {}
+        # names of a group -> the numbers to try first; those passed over may suit a later group
+        self.numbers: dict[str, _Numbers] = {}
 
     def run(self, photos: Iterable[Sequence[Path]]) -> Iterator[Step]:
         done: set[Path] = set()
@@ -122,7 +126,8 @@ class _Transfer:
         """The steps of one photo under the first number whose names are free or have these very files."""
         stem = sources[0].stem
         key = "\0".join(source.name.casefold() for source in sources)
-        for number in itertools.count(self.next_number.get(key, 1)):
+        numbers = self.numbers.setdefault(key, _Numbers())
+        for number in numbers:
             steps = []
             for source in sources:
                 target = self.folder / _numbered(source.name, stem, number)
@@ -131,8 +136,7 @@ class _Transfer:
                     break
                 steps.append(Step(source, target, action))
             else:
-                # a thousand photos of one name: do not count from 1 for each
-                self.next_number[key] = number + 1
+                numbers.use(number)
                 self.taken.update({step.target.name.casefold(): step.source for step in steps})
                 return steps
         raise AssertionError("numbers never end")
@@ -152,6 +156,26 @@ class _Transfer:
             os.symlink(step.source, step.target)
         else:
             _copy(step.source, step.target)
+
+
+class _Numbers:
+    """The numbers that photos of one name have not used, lowest first: a thousand do not count from 1 each."""
+
+    def __init__(self) -> None:
+        self._passed: list[int] = []
+        self._next = 1
+
+    def __iter__(self) -> Iterator[int]:
+        yield from list(self._passed)
+        yield from itertools.count(self._next)
+
+    def use(self, number: int) -> None:
+        """Give `number` away; those below it that were not taken stay to be tried."""
+        if number < self._next:
+            self._passed.remove(number)
+            return
+        self._passed.extend(range(self._next, number))
+        self._next = number + 1
 
 
 def _numbered(name: str, stem: str, number: int) -> str:
@@ -245,7 +269,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def report(steps: Iterable[Step], say: Callable[[str], None], *, write: bool) -> int:
+def report(steps: Iterable[Step], mode: Mode, say: Callable[[str], None], *, write: bool) -> int:
     """Say what happens with each file, then the counts; returns how many failed."""
     counts = dict.fromkeys(("copy", "link", "same", "failed"), 0)
     for step in steps:
@@ -256,11 +280,12 @@ def report(steps: Iterable[Step], say: Callable[[str], None], *, write: bool) ->
         elif step.action != "same" and not write:
             say(f"would {step.action} {names}")
     done = counts["copy"] + counts["link"]
-    verb = "linked" if counts["link"] else "copied"
+    files = "1 file" if done == 1 else f"{done} files"
+    verb = "linked" if mode is Mode.link else "copied"
     tail = f", {counts['same']} there already" if counts["same"] else ""
     tail += f", {counts['failed']} failed" if counts["failed"] else ""
     if write:
-        say(f"{done} files {verb}{tail}")
+        say(f"{files} {verb}{tail}")
     else:
-        say(f"{done} files would be {verb}{tail}; nothing was written: add --write to do it")
+        say(f"{files} would be {verb}{tail}; nothing was written: add --write to do it")
     return counts["failed"]

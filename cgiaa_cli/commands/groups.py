@@ -1,0 +1,177 @@
+"""`cgiaa groups`: copies, bursts, brackets and panoramas, each with the photo to keep and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cgiaa_cli import bundles
+from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.commands.choosing import NOTHING, SOME_FAILED, Db, Device, Exclude, Jobs, Model, NoScan
+from cgiaa_cli.commands.scan import progress
+from cgiaa_cli.curation.groups import KINDS, Group, find_groups
+from cgiaa_cli.curation.groups_kept import decide, members_of, remember
+from cgiaa_cli.curation.groups_photos import fill_looks, read_photos
+from cgiaa_cli.curation.groups_reasons import MEASURED_PHOTOS, group_rows, measurable
+from cgiaa_cli.curation.output import _bold, _folder_prefix
+from cgiaa_cli.curation.select import Hit, Selection, select
+from cgiaa_cli.errors import UsageError
+from cgiaa_cli.paths import printable
+from cgiaa_cli.pipeline import run_scan
+
+__all__ = ["groups"]
+
+Kind = StrEnum("Kind", {name: name for name in KINDS})  # type: ignore[misc]
+
+
+class Format(StrEnum):
+    """How to print."""
+
+    table = "table"
+    json = "json"
+
+
+def groups(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders and photos; with --keep-all, groups by their id or by one of their photos.",
+            metavar="PATH...",
+            readable=False,
+        ),
+    ],
+    kind: Annotated[list[Kind] | None, typer.Option("--kind", help="Only groups of this kind; repeatable.")] = None,
+    format: Annotated[Format, typer.Option("--format", help="How to print.", rich_help_panel="Output")] = Format.table,
+    measure: Annotated[
+        bool | None,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Open the photos of small groups to say what is measurably better in the keeper; by default where "
+            "those are 100 at most.",
+            show_default=False,
+            rich_help_panel="Output",
+        ),
+    ] = None,
+    keep_all: Annotated[
+        bool,
+        typer.Option(
+            "--keep-all",
+            help="Remember that every photo of the named groups is wanted.",
+            rich_help_panel="Decisions",
+        ),
+    ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Take --keep-all back.", rich_help_panel="Decisions")
+    ] = False,
+    no_scan: NoScan = False,
+    db: Db = None,
+    model: Model = None,
+    device: Device = None,
+    jobs: Jobs = None,
+    exclude: Exclude = None,
+) -> None:
+    """Find copies, near-copies, bursts, exposure brackets and panoramas, after scoring new photos.
+
+    Each group has a keeper; brackets and panoramas are kept whole. Nothing is deleted. Exit 1 if there is no group, 3
+    if some photos failed.
+    """
+    if keep_all or forget:
+        if keep_all and forget:
+            raise UsageError("--keep-all does not go with --forget", mend="leave one of them out")
+        _decide(db, [str(path) for path in paths], keep=keep_all)
+        return
+    failed: dict[str, str] = {}
+    if not no_scan:
+        with progress(paths, exclude or ()) as on_progress:
+            run_scan(
+                paths,
+                db,
+                model,
+                device,
+                jobs=jobs,
+                exclude=exclude or (),
+                on_failure=lambda row: failed.update({row.path: str(row.error)}),
+                on_progress=on_progress,
+            )
+    bundle = bundles.load(model, verify=False)  # the network itself is not run from here on
+    with Cache.open(db, create=not no_scan) as cache:
+        scorer = cache.scorer_id(*bundle.scorer)
+        hits = list(select(cache, scorer, Selection(paths, exclude=exclude or ())))
+        if not no_scan:
+            _look(cache, hits, failed)
+        photos = read_photos(cache, scorer, hits)
+        if no_scan and not photos.seen.all():
+            _say(f"{(~photos.seen).sum()} photos of older scans take no part; leave out --no-scan to look at them")
+        found = find_groups(photos)
+        remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
+        shown = [group for group in found if not kind or group.kind in kind]
+        _say_unmeasured(shown, format, measure)
+        rows = group_rows(photos, shown, lambda path, error: failed.update({path: error}), measure=measure)
+        _print_json(rows) if format is Format.json else _print_table(rows)
+    for path, error in failed.items():
+        _say(f"{path}: {error}")
+    if not shown:
+        _say("no group was found")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+    if not shown:
+        raise typer.Exit(NOTHING)
+
+
+def _decide(db: Path | None, names: Sequence[str], *, keep: bool) -> None:
+    with Cache.open(db, create=False) as cache:
+        named = [members_of(cache, name) for name in names]  # all of them, before any is decided on
+        for group_id, contents in named:
+            decide(cache, contents, keep=keep)
+            what = "every photo is kept from now on" if keep else "the decision to keep all is taken back"
+            typer.echo(f"{group_id}  {len(contents)} photos: {what}")
+
+
+def _look(cache: Cache, hits: Sequence[Hit], failed: dict[str, str]) -> None:
+    """Look at photos of older scans, with a line of progress on a terminal."""
+    on_terminal = sys.stderr.isatty()
+
+    def show(done: int, total: int) -> None:
+        if on_terminal:
+            end = "\n" if done == total else ""
+            sys.stderr.write(f"\rlooking at photos of an older scan: {done} of {total}{end}")
+            sys.stderr.flush()
+
+    fill_looks(cache, hits, lambda path, error: failed.update({path: error}), show)
+
+
+def _say_unmeasured(shown: Sequence[Group], format: Format, measure: bool | None) -> None:
+    count = len(measurable(shown))
+    if measure is None and count > MEASURED_PHOTOS and format is Format.table:
+        _say(f"the reasons are from scores alone; --measure opens the {count} photos of small groups, too")
+
+
+def _print_json(rows: Iterable[dict[str, Any]]) -> None:
+    utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    before = "[\n"
+    for row in rows:
+        sys.stdout.write(f"{before}  {json.dumps(row, ensure_ascii=not utf8)}")
+        before = ",\n"
+    sys.stdout.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    here = _folder_prefix()
+    for row in rows:
+        note = ", kept whole" if row["protected"] else ", kept whole as was decided" if row["keep_all"] else ""
+        kind = row["kind"].replace("_", "-")
+        sys.stdout.write(f"{_bold(row['id'], sys.stdout)}  {kind}, {len(row['members'])} photos{note}\n")
+        for member in row["members"]:
+            path = printable(member["path"].removeprefix(here))
+            sys.stdout.write(f"  {'keep' if member['kept'] else '-':4}  {member['score']:5.2f}  {path}\n")
+            sys.stdout.write(f"               {printable(member['reason'])}\n")
+
+
+def _say(message: str) -> None:
+    typer.echo(f"cgiaa: {printable(message)}", err=True)

@@ -1,0 +1,109 @@
+"""Groups as they are printed: every member with the reason why it is kept or gives way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from cgiaa_cli.curation.groups import Group
+from cgiaa_cli.curation.groups_keeper import keeper_reason, reason_for
+from cgiaa_cli.curation.groups_photos import Photos
+from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.inference import usable_cpus
+from cgiaa_cli.paths import open_regular, unescape
+
+if TYPE_CHECKING:
+    from cgiaa_cli.critique.facts import Facts
+
+__all__ = ["MEASURED_GROUP", "MEASURED_PHOTOS", "group_rows", "measurable"]
+
+MEASURED_GROUP = 8
+"""Photos of the largest group that is measured for its reasons."""
+
+MEASURED_PHOTOS = 100
+"""Photos that are measured without being asked; each takes about 0.2 s."""
+
+Note = Callable[[str, str], None]
+
+
+def measurable(groups: Sequence[Group]) -> list[int]:
+    """The contents that would be measured: of small groups in which the better shot is kept."""
+    small = (g for g in groups if g.kind in ("burst", "near_duplicate") and len(g.members) <= MEASURED_GROUP)
+    return [i for group in small for i in group.members]
+
+
+def group_rows(
+    photos: Photos, groups: Sequence[Group], note: Note, *, measure: bool | None = None
+) -> Iterator[dict[str, Any]]:
+    """Each group as a JSON object.
+
+    Args:
+        note: told (escaped path, error) of a photo that cannot be measured; scores alone then give the reason.
+        measure: whether to open photos and measure them; None: where those are `MEASURED_PHOTOS` at most.
+
+    Yields:
+        id, kind, keeper (escaped path), protected (every photo of it is wanted), keep_all (so it was decided), and
+        members: of each file path, reason, score, and kept (False: --one-per-group leaves it out); the keeper first.
+    """
+    wanted = [] if measure is False else measurable(groups)
+    if measure is None and len(wanted) > MEASURED_PHOTOS:
+        wanted = []
+    with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="cgiaa-measure") as pool:
+        facts = dict(zip(wanted, pool.map(lambda i: _measured(photos.paths[i][0], note), wanted), strict=True))
+    for group in groups:
+        yield {
+            "id": group.id,
+            "kind": group.kind,
+            "keeper": photos.paths[group.keeper][0],
+            "protected": group.protected,
+            "keep_all": bool(photos.kept[list(group.members)].all()),
+            "members": list(_members(photos, group, facts)),
+        }
+
+
+def _members(photos: Photos, group: Group, facts: dict[int, Facts | None]) -> Iterator[dict[str, Any]]:
+    for i, copy_of in zip(group.members, group.same, strict=True):
+        first, *others = photos.paths[i]
+        score = round(float(photos.scores[i, 0]), 3)
+        kept = bool(photos.kept[i])
+        is_kept = kept or group.protected or i == group.keeper
+        reason = _reason(photos, group, i, copy_of, facts)
+        yield {"path": first, "reason": reason, "score": score, "kept": is_kept}
+        for path in others:
+            yield {"path": path, "reason": f"the same bytes as {first}", "score": score, "kept": kept}
+
+
+def _reason(photos: Photos, group: Group, i: int, copy_of: int, facts: dict[int, Facts | None]) -> str:
+    if group.protected or i == group.keeper:
+        return keeper_reason(photos, group.kind, group.members, i)
+    if photos.kept[i]:
+        return "kept, as was decided"
+    if copy_of != i:
+        return reason_for(photos, "duplicate", copy_of, i)
+    return reason_for(photos, group.kind, group.keeper, i, _better(facts.get(group.keeper), facts.get(i)))
+
+
+def _better(keeper: Facts | None, other: Facts | None) -> str | None:
+    """What is measurably better in the keeper, most of all."""
+    from cgiaa_cli.critique.compare import differences
+
+    if keeper is None or other is None:
+        return None
+    return next(iter(differences(keeper, other)), None)
+
+
+def _measured(path: str, note: Note) -> Facts | None:
+    from cgiaa_cli.critique.facts import measure_facts
+    from cgiaa_cli.imaging.decode import decode
+
+    real = unescape(path)
+    try:
+        with open_regular(real) as file:
+            data = file.read()
+        return measure_facts(decode(data, suffix=real.suffix))
+    except PhotoError as error:
+        note(path, error.cause)
+    except OSError as error:
+        note(path, error.strerror or str(error))
+    return None
