@@ -1,0 +1,1 @@
+"""Critiques: a decoder driven by score and measurements, and what its sentences claim about the photo."""

@@ -1,0 +1,146 @@
+"""What a generated text must be before anyone reads it: true of this photo, about its attribute, in its tone.
+
+Every check gives the reason for which it drops a text; the reasons are counted and shown with `--format json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgiaa_cli.critique.claims import contradictions, find_claims
+from cgiaa_cli.critique.judge import ABOUT
+from cgiaa_cli.critique.prompt import LEVELS, level_of
+from cgiaa_cli.critique.safe import is_safe, words
+from cgiaa_cli.errors import BundleError
+from cgiaa_cli.paths import escape
+
+__all__ = ["REASONS", "Copies", "Verifier", "copy_hash"]
+
+REASONS = (
+    "unfinished",  # cut off, too short, too long, repeats itself
+    "personal",  # speaks of I and you
+    "foreign",  # a word that is no critic's: a name, a thing that the photo may not show, no English
+    "safe",  # would fit any photo: "nice shot"
+    "copy",  # a sentence of the training texts, word for word
+    "false",  # a measurement contradicts it
+    "unproven",  # claims what was not measured on this photo
+    "off_topic",  # about another attribute
+    "tone",  # praises what scores low, or the other way round
+)
+FEWEST, MOST = 4, 34  # words
+SURE_TOPIC = 0.5  # probability of its own attribute
+TONE = 2  # levels, of ten, that praise and score may lie apart
+
+_PERSONAL = re.compile(
+    r"\b(?:i|i'm|i'd|i've|i'll|me|my|mine|we|our|us|you|your|yours|you're|you've|you'd|you'll|u|ur)\b", re.IGNORECASE
+)
+_TALK = re.compile(
+    r"\b(?:challenge|ribbon|vote[sd]?|voting|contest|entry|congrat\w*|luck|bump\w*|welcome|thank\w*|title|comment\w*|"
+    r"photographer|iso|raw|photoshop|lightroom|tripod|filter|lens|camera|mm|f/?\d|score[sd]?|posts?|dpc?)\b|[\d#@<>{}\[\]]|\?",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(r"[.!]['\")]?$")
+
+
+class Copies:
+    """The sentences that the experts learned from, as sorted 48-bit hashes of their words.
+
+    Args:
+        path: copies.bin: little-endian, 6 bytes each, ascending.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            raw = np.frombuffer(path.read_bytes(), np.uint8)
+            wide = np.zeros((len(raw) // 6, 8), np.uint8)
+            wide[:, :6] = raw.reshape(-1, 6)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"not an index of copies ({error})", path=escape(path), mend="export it again") from error
+        self._hashes: NDArray[np.uint64] = wide.view("<u8")[:, 0]
+
+    def __contains__(self, text: str) -> bool:
+        found = np.searchsorted(self._hashes, np.uint64(copy_hash(text)))
+        return bool(found < len(self._hashes) and self._hashes[found] == np.uint64(copy_hash(text)))
+
+    @staticmethod
+    def pack(texts: Collection[str]) -> bytes:
+        """The content of copies.bin."""
+        hashes = np.array(sorted({copy_hash(text) for text in texts}), "<u8")
+        return bytes(hashes.view(np.uint8).reshape(-1, 8)[:, :6].tobytes()) if len(hashes) else b""
+
+
+def copy_hash(text: str) -> int:
+    """48 bits of a sentence's words, whatever its case and marks."""
+    return int.from_bytes(hashlib.blake2b(" ".join(words(text)).encode(), digest_size=6).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Checks texts against one another's photo.
+
+    Attributes:
+        common: words that a critique of any photo may use.
+        copies: what must not be repeated word for word; None: no index.
+        edges: by attribute, the nine tenths of the polarity of the training texts, ascending.
+    """
+
+    common: Collection[str]
+    copies: Copies | None
+    edges: Mapping[str, list[float]]
+
+    def before_judging(self, text: str, finished: bool, holds: Mapping[str, Collection[str]]) -> str | None:
+        """A reason to drop a text that needs no judge; None: none was found.
+
+        Args:
+            finished: the decoder ended it by itself.
+            holds: by measurement the words that hold of the photo, see `facts.words`.
+        """
+        said = words(text)
+        if not finished or not FEWEST <= len(said) <= MOST or not _WHOLE.search(text) or _stutters(said):
+            return "unfinished"
+        if _PERSONAL.search(text):
+            return "personal"
+        if _TALK.search(text) or any(word not in self.common for word in said):
+            return "foreign"
+        if is_safe(text):
+            return "safe"
+        if self.copies is not None and text in self.copies:
+            return "copy"
+        claims = find_claims(text)
+        if contradictions(claims, holds):
+            return "false"
+        if any(claim.measurement not in holds for claim in claims):
+            return "unproven"
+        return None
+
+    def after_judging(self, attribute: str, about: NDArray[np.float32], polarity: float, standing: float) -> str | None:
+        """A reason to drop a text, by what the judge said of it.
+
+        Args:
+            about: (5,) probabilities in the order of `judge.ABOUT`.
+            polarity: 1..10.
+            standing: share of the reference photos that score lower in this attribute, 0..1.
+        """
+        if float(about[ABOUT.index(attribute)]) < SURE_TOPIC:
+            return "off_topic"
+        wanted = 1 + min(LEVELS - 1, int(standing * LEVELS))
+        if abs(level_of(polarity, self.edges[attribute]) - wanted) > TONE:
+            return "tone"
+        return None
+
+
+def _stutters(words: list[str]) -> bool:
+    """Whether a word stands twice in a row, or a run of three comes back."""
+    runs = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
+    return any(a == b for a, b in itertools.pairwise(words)) or len(set(runs)) < len(runs)

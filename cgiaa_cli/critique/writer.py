@@ -1,0 +1,160 @@
+"""The experts at work: candidates for each attribute, checked, and the best that is left."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgiaa_cli.critique.claims import find_claims
+from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
+from cgiaa_cli.critique.facts import Facts, words
+from cgiaa_cli.critique.judge import ABOUT, TextJudge
+from cgiaa_cli.critique.prompt import ATTRIBUTES, LEVELS, Prompt, choose_facts
+from cgiaa_cli.critique.tokenizer import Tokenizer
+from cgiaa_cli.critique.verify import Copies, Verifier
+from cgiaa_cli.errors import BundleError
+from cgiaa_cli.inference.scores import Scores
+from cgiaa_cli.paths import escape
+
+__all__ = ["Writer", "load_writer"]
+
+EXPERTS, COPIES = "experts.json", "copies.bin"
+
+
+@dataclass(frozen=True)
+class _Text:
+    text: str
+    likelihood: float
+    stated: int  # claims that the measurements bear out
+
+
+class Writer:
+    """Writes critiques with a bundle's experts.
+
+    Args:
+        decoders: by attribute; several attributes may share one.
+        plans: by attribute and level, see `prompt.choose_facts`.
+    """
+
+    def __init__(
+        self,
+        decoders: Mapping[str, OnnxDecoder],
+        tokenizer: Tokenizer,
+        plans: Mapping[str, Sequence[Any]],
+        judge: TextJudge,
+        verifier: Verifier,
+    ) -> None:
+        self._decoders = decoders
+        self._tokenizer = tokenizer
+        self._plans = plans
+        self._judge = judge
+        self._verifier = verifier
+
+    def write(
+        self,
+        facts: Facts,
+        standings: Mapping[str, float],
+        scores: Scores,
+        count: int,
+        seed: int,
+        *,
+        short: bool = False,
+    ) -> dict[str, tuple[str, dict[str, int]]]:
+        """By attribute the best candidate that passed every check ("" where none did), and why the others were dropped.
+
+        Args:
+            standings: by attribute, share of the reference photos that score lower, 0..1.
+            count: candidates of each attribute.
+        """
+        holds = words(facts)
+        dice = np.random.default_rng(seed)
+        prompts = {name: self._prompts(name, standings[name], holds, count, dice, short) for name in ATTRIBUTES}
+        drawn = self._draw(prompts, scores, seed)
+        dropped = {name: Counter[str]() for name in ATTRIBUTES}
+        left: list[tuple[str, Candidate]] = []
+        for name, candidates in drawn.items():
+            unique = {candidate.text: candidate for candidate in candidates}
+            for candidate in unique.values():
+                reason = self._verifier.before_judging(candidate.text, candidate.finished, holds)
+                if reason is None:
+                    left.append((name, candidate))
+                else:
+                    dropped[name][reason] += 1
+        about, polarity = self._judge.judge([candidate.text for _, candidate in left])
+        best: dict[str, _Text] = {}
+        for (name, candidate), topic, praise in zip(left, about, polarity, strict=True):
+            reason = self._verifier.after_judging(name, topic, float(praise), standings[name])
+            if reason is not None:
+                dropped[name][reason] += 1
+                continue
+            stated = len({claim.measurement for claim in find_claims(candidate.text)})
+            text = _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
+            if name not in best or _rank(text) > _rank(best[name]):
+                best[name] = text
+        return {
+            name: (best[name].text if name in best else "", dict(sorted(dropped[name].items()))) for name in ATTRIBUTES
+        }
+
+    def _prompts(
+        self,
+        name: str,
+        standing: float,
+        holds: Mapping[str, Collection[str]],
+        count: int,
+        dice: np.random.Generator,
+        short: bool,
+    ) -> list[Prompt]:
+        level = 1 + min(LEVELS - 1, int(standing * LEVELS))
+        plans = self._plans[name][level - 1]
+        lengths = ("short",) if short else ("short", "medium", "medium")
+        return [Prompt(name, level, lengths[i % len(lengths)], choose_facts(plans, holds, dice)) for i in range(count)]
+
+    def _draw(self, prompts: Mapping[str, list[Prompt]], scores: Scores, seed: int) -> dict[str, list[Candidate]]:
+        """Attributes that share a decoder are written in one batch."""
+        found: dict[str, list[Candidate]] = {}
+        for decoder in {id(d): d for d in self._decoders.values()}.values():
+            names = [name for name in ATTRIBUTES if self._decoders[name] is decoder]
+            asked = [prompt for name in names for prompt in prompts[name]]
+            features = np.repeat(scores.embedding.astype(np.float32)[None], len(asked), 0) if decoder.sees else None
+            texts = write(decoder, self._tokenizer, asked, Sampling(), seed=seed, features=features)
+            for name in names:
+                found[name], texts = texts[: len(prompts[name])], texts[len(prompts[name]) :]
+        return found
+
+
+def _rank(text: _Text) -> tuple[int, float]:
+    """Texts that say something of this photo come before those that do not; then the likelier."""
+    return min(text.stated, 2), text.likelihood
+
+
+def load_writer(folder: Path, judge_context: int, threads: int | None = None) -> Writer:
+    """The writer of a bundle's folder `text`, as `training/export.py` fills it.
+
+    Raises:
+        BundleError: a file is missing or is not what it should be.
+    """
+    path = folder / EXPERTS
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        networks = about["networks"]
+        opened: dict[str, OnnxDecoder] = {}
+        for network in networks.values():
+            if network["decoder"] not in opened:
+                mapper = folder / network["mapper"] if network["mapper"] else None
+                decoder = OnnxDecoder(folder / network["decoder"], mapper, context=network["context"], threads=threads)
+                opened[network["decoder"]] = decoder
+        decoders = {name: opened[network["decoder"]] for name, network in networks.items()}
+        edges, plans, common = about["edges"], about["plans"], frozenset(about["common"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"not the description of experts ({error})", path=escape(path), mend="export the bundle again"
+        ) from error
+    judge = TextJudge(folder / "judge.onnx", folder / "judge-tokenizer.json", context=judge_context, threads=threads)
+    copies = Copies(folder / COPIES) if (folder / COPIES).exists() else None
+    return Writer(decoders, Tokenizer(folder / "tokenizer.json"), plans, judge, Verifier(common, copies, edges))
