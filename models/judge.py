@@ -5,6 +5,8 @@ Source of architecture: Howard et al. 2017; of the weights: idealo/image-quality
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -39,9 +41,7 @@ class MobileNetV1(nn.Module):
         blocks = []
         for outputs, stride in _BLOCKS:
             blocks.append(
-                nn.Sequential(
-                    *_conv_bn(channels, channels, 3, stride, channels), *_conv_bn(channels, outputs, 1, 1)
-                )
+                nn.Sequential(*_conv_bn(channels, channels, 3, stride, channels), *_conv_bn(channels, outputs, 1, 1))
             )
             channels = outputs
         self.blocks = nn.ModuleList(blocks)
@@ -54,12 +54,25 @@ class MobileNetV1(nn.Module):
             x = block(x)
         return x.mean((2, 3))
 
-    def early(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 256): pooled features of the first blocks."""
+    def levels(self, x: Tensor, wanted: Sequence[int]) -> list[Tensor]:
+        """(B, 3, H, W) -> the maps (B, C, h, w) after the `wanted` blocks, in order, and after the last one."""
         x = self.stem(x)
+        found = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in wanted:
+                found.append(x)
+        return [*found, x]
+
+    def early(self, luma: Tensor) -> Tensor:
+        """(B, 1, H, W), scaled as the input -> (B, 256, H / 8, W / 8): what the first blocks see of a grey picture."""
+        conv, norm, activation = self.stem
+        # three equal channels are one channel with the sum of their weights: the same numbers for less time
+        grey = nn.functional.conv2d(luma, conv.weight.sum(1, keepdim=True), None, conv.stride, conv.padding)
+        x = activation(norm(grey))
         for block in self.blocks[: self.EARLY_BLOCKS]:
             x = block(x)
-        return x.mean((2, 3))
+        return x
 
     def distribution(self, features: Tensor) -> Tensor:
         """(B, 1024) -> (B, 10) probabilities of the scores 1..10, as the judge itself says."""

@@ -1,25 +1,53 @@
 """The embedded default: an image-only student with two small towers and linear heads.
 
-* a semantic tower (EfficientNet-Lite2, ImageNet) on the whole frame at 260 px;
-* the judge's own tower (MobileNet v1, AVA) on the same frame at 224 px, kept because a few thousand
+* a semantic tower (EfficientNet-Lite2, ImageNet) on the whole frame at 240 px;
+* the judge's own tower (MobileNet v1, AVA) on the same frame at 192 px, kept because a few thousand
   photos do not carry its judgement into another tower;
 * the judge's first blocks on native-scale tiles, and measurements, for technical quality.
+
+Heads see the mean and the deviation over the frame of several levels of each tower, not of the last alone: quality
+and complexity live in the early ones (hypercolumns, Hariharan et al. 2015).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import timm
 import torch
+from cgiaa_models.judge import MobileNetV1
 from torch import Tensor, nn
 
 from cgiaa_cli.imaging.measure import MEASURES
-from cgiaa_models.judge import MobileNetV1
 
-__all__ = ["FEATURES", "Student", "Towers"]
+__all__ = ["BESIDE", "EARLY", "FEATURES", "JUDGE", "LATE", "SEMANTIC", "TILES", "Student", "Towers", "tilted"]
 
 
-SEMANTIC, JUDGE, TILES = 1280, 1024, 512
-FEATURES = SEMANTIC + JUDGE + TILES + len(MEASURES)
+TAIL = 5  # the semantic tower's blocks from here on are tuned
+JUDGE_SIZE = 192  # trained at 224; at 192 its opinion is as good (docs/training.md) for three quarters of the time
+JUDGE_LEVELS = (4, 10)  # blocks whose output the heads see beside the last one's
+EARLY = 2 * (24 + 48 + 88 + 120)  # mean and deviation of the semantic tower's frozen levels
+SEMANTIC = 1280  # channels of its last level
+LATE = SEMANTIC + 2 * (208 + 352)  # mean of the last level, then mean and deviation of its tuned levels
+JUDGE = 1024  # channels of its last level
+BESIDE = JUDGE + 2 * (256 + 512)  # with the moments of `JUDGE_LEVELS`
+TILES = 4 * 256
+FEATURES = LATE + EARLY + BESIDE + TILES + len(MEASURES)
+
+
+def moments(x: Tensor) -> list[Tensor]:
+    """(B, C, H, W) -> mean and standard deviation over the frame, (B, C) each."""
+    mean = x.mean((2, 3))
+    return [mean, ((x * x).mean((2, 3)) - mean * mean).clamp(min=0).sqrt()]
+
+
+def _through(blocks: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The output of the last of `blocks`, and the moments of each one's."""
+    seen = []
+    for block in blocks:
+        x = block(x)
+        seen += moments(x)
+    return x, seen
 
 
 class Towers(nn.Module):
@@ -30,21 +58,52 @@ class Towers(nn.Module):
         self.semantic = timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0)
         self.judge = MobileNetV1()
 
+    def stem(self, photo: Tensor) -> Tensor:
+        """(B, 240, 240, 3) uint8 sRGB -> (B, 120, 15, 15), the part of the tower that stays as it is."""
+        return self.early(photo)[0]
+
+    def early(self, photo: Tensor) -> tuple[Tensor, Tensor]:
+        """As `stem`, and what the heads see of it: (B, EARLY)."""
+        x = self.semantic.bn1(self.semantic.conv_stem(photo.permute(0, 3, 1, 2).float() / 127.5 - 1))
+        x, seen = _through(self.semantic.blocks[:TAIL], x)
+        return x, torch.cat(seen[2:], 1)  # not of the first block, which has but 16 channels
+
+    def tail(self, x: Tensor) -> Tensor:
+        """(B, 120, 15, 15) -> (B, 1280), pooled."""
+        return self.late(x)[:, :SEMANTIC]
+
+    def late(self, x: Tensor) -> Tensor:
+        """As `tail`, with the moments of its levels: (B, LATE)."""
+        x, seen = _through(self.semantic.blocks[TAIL:], x)
+        last = self.semantic.bn2(self.semantic.conv_head(x)).mean((2, 3))
+        return torch.cat([last, *seen], 1)
+
+    def tail_parameters(self) -> Iterator[nn.Parameter]:
+        """What `training/tune.py` learns."""
+        for part in (self.semantic.blocks[TAIL:], self.semantic.conv_head, self.semantic.bn2):
+            yield from part.parameters()
+
+    def beside(self, photo: Tensor, tiles: Tensor) -> Tensor:
+        """What the frozen judge sees: (B, BESIDE + TILES); inputs as in `forward`."""
+        x = photo.permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = nn.functional.interpolate(x, size=(JUDGE_SIZE, JUDGE_SIZE), mode="bilinear", align_corners=False)
+        *levels, last = self.judge.levels(x, JUDGE_LEVELS)
+        parts = [last.mean((2, 3))] + [part for level in levels for part in moments(level)]
+        count, size = tiles.shape[1], tiles.shape[2]
+        early = self.judge.early((tiles.float() / 127.5 - 1).reshape(-1, 1, size, size))
+        local = torch.cat(moments(early), 1).reshape(-1, count, TILES // 2)
+        return torch.cat([*parts, local.mean(1), local.amax(1)], 1)
+
     def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> Tensor:
         """Named inputs of the bundle -> (B, FEATURES).
 
         Args:
-            photo: (B, 260, 260, 3) uint8 sRGB.
+            photo: (B, 240, 240, 3) uint8 sRGB.
             tiles: (B, 4, 112, 112) uint8 luma, native scale.
             measures: (B, 14) float32.
         """
-        x = photo.permute(0, 3, 1, 2).float() / 127.5 - 1
-        small = nn.functional.interpolate(x, size=(224, 224), mode="bilinear", align_corners=False)
-        count, size = tiles.shape[1], tiles.shape[2]
-        t = (tiles.float() / 127.5 - 1).reshape(-1, 1, size, size).expand(-1, 3, -1, -1)
-        local = self.judge.early(t).reshape(-1, count, TILES // 2)
-        parts = [self.semantic(x), self.judge.features(small), local.mean(1), local.amax(1), measures]
-        return torch.cat(parts, dim=1)
+        x, early = self.early(photo)
+        return torch.cat([self.late(x), early, self.beside(photo, tiles), measures], dim=1)
 
 
 class Student(nn.Module):
@@ -59,7 +118,7 @@ class Student(nn.Module):
         self.towers = Towers()
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
-        self.distribution = nn.Linear(FEATURES, 10)
+        self.opinion = nn.Linear(FEATURES, 1)
         self.attributes = nn.Linear(FEATURES, 4)
         self.technical = nn.Linear(FEATURES, 1)
         self.complexity = nn.Linear(FEATURES, 1)
@@ -69,18 +128,35 @@ class Student(nn.Module):
         """Zero mean and unit scale on the training photos, limited so that one odd number cannot rule."""
         return ((features - self.mean) / self.scale).clamp(-6, 6)
 
-    def heads(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(B, FEATURES) standardised -> distribution, attributes, technical, complexity, embedding."""
+    def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(B, FEATURES) of the towers -> distribution, attributes, technical, complexity, embedding."""
+        z = self.standardise(features)
+        judged = self.towers.judge.distribution(features[:, LATE + EARLY :][:, :JUDGE])
         return (
-            torch.softmax(self.distribution(z), dim=1),
+            tilted(judged, self.opinion(z).squeeze(1).clamp(1.5, 9.5)),
             self.attributes(z).clamp(1, 10),
             self.technical(z).squeeze(1).clamp(1, 10),
             self.complexity(z).squeeze(1).clamp(0, 100),
             nn.functional.normalize(self.embedding(z[:, :SEMANTIC]), dim=1),
         )
 
-    def forward(
-        self, photo: Tensor, tiles: Tensor, measures: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """The bundle's inputs -> the bundle's outputs (see docs/design.md for shapes and ranges)."""
-        return self.heads(self.standardise(self.towers(photo, tiles, measures)))
+        return self.heads(self.towers(photo, tiles, measures))
+
+
+def tilted(distributions: Tensor, means: Tensor, rounds: int = 12) -> Tensor:
+    """The distributions nearest (in KL) to `distributions` (B, 10) that have the wanted `means` (B,).
+
+    They are p_k ~ q_k exp(t k); Newton's method finds t, since the mean's derivative by it is the variance. So the
+    judge says how much people would disagree, and the student how good the photo is.
+    """
+    levels = torch.arange(1, 11, dtype=distributions.dtype, device=distributions.device)
+    logits = torch.log(distributions + 1e-4)
+    tilt = torch.zeros_like(means)
+    for _ in range(rounds):
+        p = torch.softmax(logits + tilt[:, None] * levels, dim=1)
+        mean = (p * levels).sum(1)
+        variance = (p * (levels - mean[:, None]) ** 2).sum(1)
+        tilt = tilt + ((means - mean) / (variance + 1e-3)).clamp(-1, 1)
+    return torch.softmax(logits + tilt[:, None] * levels, dim=1)

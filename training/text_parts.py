@@ -1,0 +1,203 @@
+"""What writes, judges and reads critiques, for the bundle: exported from the stages that trained it, and measured.
+
+`cgiaa_cli.critique.writer.load_writer` reads the files from the bundle's folder `text`. They are of a precision of
+their own: they run on the CPU, word by word, where fp16 arithmetic has no use, and their activations depend on the
+text, so int8 is the dynamic kind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cgiaa_training.files import appearing
+from cgiaa_training.precision import Inputs, convert
+from cgiaa_training.run import Context
+from numpy.typing import NDArray
+
+from cgiaa_cli.critique.decode import OnnxDecoder
+from cgiaa_cli.critique.judge import TextJudge
+from cgiaa_cli.critique.prompt import EOS
+from cgiaa_cli.critique.tokenizer import Tokenizer
+from cgiaa_cli.critique.verify import Copies
+from cgiaa_cli.critique.writer import COPIES
+
+__all__ = ["PRECISIONS", "Seen", "export_text", "measure_text"]
+
+PRECISIONS = ("fp32", "fp16", "int8-dynamic")
+TEXTS = 60  # held-out ones that are measured on
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Photos as the encoder reads them, and what it says of them: its output `embedding`, (N, F)."""
+
+    batches: Sequence[Inputs]
+    vectors: NDArray[np.float32]
+
+
+def _database_texts(context: Context) -> list[str]:
+    return [row["caption"] for row in _database(context)]
+
+
+def _database(context: Context) -> list[dict[str, str]]:
+    import pyarrow.parquet as pq
+
+    path = context.out / "attributes" / "database" / "critiques.parquet"
+    return pq.read_table(path, columns=["caption", "split"]).to_pylist()
+
+
+def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None = None) -> dict[str, Any]:
+    """Networks, tokenizers and tables of the stages that the recipe has: `folder`/PRECISION, for each precision.
+
+    Args:
+        search: photos to fit the map between embeddings and the text tower's space on, and photos to check it with;
+            None: neither tower nor map.
+
+    Returns:
+        The bundle's section "text": `judge` (`context`: its most tokens), `experts` (`attributes`), `search` (see
+        `_export_search`); empty where there is none of them.
+
+    Raises:
+        CgiaaError: such a stage is not done; ONNX Runtime differs from torch.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    whole = folder / "fp32"
+    whole.mkdir(parents=True)
+    section: dict[str, Any] = {}
+    if context.recipe.attributes is not None:
+        from cgiaa_training.attributes import export_judge, load_judge
+        from cgiaa_training.text_judge import with_known_words
+
+        context.results("attributes")
+        judge = load_judge(context.out / "attributes" / "judge.pt")
+        export_judge(with_known_words(judge, _database_texts(context)), whole)
+        section["judge"] = {"context": int(judge.blueprint["text"]["tokens"]["context"])}
+    if context.recipe.experts is not None and section:  # without a judge nothing that they write is verified
+        from cgiaa_training import experts
+        from cgiaa_training.export_experts import export_experts
+
+        context.results("experts")
+        trained = experts.load(context.folder("experts"))
+        export_experts(trained, whole, weights="fp32")
+        learnt, _ = experts.read_units(context)[1]
+        with appearing(whole / COPIES) as path:
+            path.write_bytes(Copies.pack([unit.text for unit in learnt]))
+        section["experts"] = {"attributes": list(trained.networks)}
+    if search is not None:
+        section["search"] = _export_search(context, whole, *search)
+    for precision in PRECISIONS[1:]:
+        (folder / precision).mkdir()
+        for path in whole.iterdir():
+            content = path.read_bytes()
+            made = convert(content, precision) if path.suffix == ".onnx" else content
+            (folder / precision / path.name).write_bytes(made)
+    return section
+
+
+def _export_search(context: Context, folder: Path, known: Seen, held: Seen) -> dict[str, Any]:
+    """The text tower of `vlap`, and search.npy (D, F + 1): W and b from the encoder's embedding to that tower's space.
+
+    Returns:
+        `dim` (D); `cosine`: between where the map puts held-out photos and where the image tower does, mean.
+    """
+    from cgiaa_training import vlap
+    from cgiaa_training.search import export_text_tower, image_map
+
+    context.results("vlap")
+    model = vlap.load(context.out / "vlap" / "vlap.pt")
+    says = export_text_tower(model, folder)
+
+    def embed(seen: Seen) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            parts = [model.encode_image(torch.from_numpy(batch["photo"])).numpy() for batch in seen.batches]
+        return np.concatenate(parts)
+
+    weight, bias = image_map(known.vectors, embed(known))
+    with appearing(folder / "search.npy") as path:
+        np.save(path, np.concatenate([weight, bias[:, None]], 1).astype(np.float32))
+    placed = held.vectors @ weight.T + bias
+    cosines = (placed * embed(held)).sum(1) / np.linalg.norm(placed, axis=1)
+    return {"dim": int(says["dim"]), "cosine": round(float(cosines.mean()), 4)}
+
+
+def measure_text(context: Context, folder: Path) -> dict[str, dict[str, Any]]:
+    """What each precision that `export_text` made costs, on texts that were held out.
+
+    Returns:
+        By precision `bytes` and `size_ratio`; where there are experts, `perplexity`; where there is a judge,
+        `same_attribute` (share of texts that it gives the attribute that fp32 gives) and `polarity_difference` (mean,
+        in points of 1..10).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    held: Sequence[Any] = []
+    if (folder / "fp32" / "experts.json").exists():
+        from cgiaa_training import experts
+
+        held = experts.read_units(context)[1][1][:TEXTS]
+    judges = (folder / "fp32" / "judge.onnx").exists()
+    texts = [unit.text for unit in held] or (_judged_texts(context) if judges else [])
+    judged: list[Any] = []
+    for precision in PRECISIONS:
+        files = folder / precision
+        size = sum(path.stat().st_size for path in files.iterdir())
+        found[precision] = {"bytes": size}
+        found[precision]["size_ratio"] = round(size / found["fp32"]["bytes"], 3)
+        if judges:
+            judged.append(TextJudge(files / "judge.onnx", files / "judge-tokenizer.json").judge(texts))
+            same = judged[-1][0].argmax(1) == judged[0][0].argmax(1)
+            found[precision]["same_attribute"] = round(float(same.mean()), 4)
+            apart = np.abs(judged[-1][1] - judged[0][1])
+            found[precision]["polarity_difference"] = round(float(apart.mean()), 4)
+        if held:
+            found[precision]["perplexity"] = round(_perplexity(files, held), 3)
+    return found
+
+
+def _judged_texts(context: Context) -> list[str]:
+    """Held-out sentences of the critique database."""
+    rows = _database(context)
+    held = [row["caption"] for row in rows if row["split"] != "train"]
+    return (held or [row["caption"] for row in rows])[:TEXTS]
+
+
+def _perplexity(folder: Path, units: Sequence[Any]) -> float:
+    """Of held-out texts given their controls, photos unknown; by the decoder of each text's attribute."""
+    about = json.loads((folder / "experts.json").read_text("utf-8"))
+    tokenizer = Tokenizer(folder / "tokenizer.json")
+    decoders: dict[str, OnnxDecoder] = {}
+    total, count = 0.0, 0
+    for unit in units:
+        network = about["networks"][unit.prompt.attribute]
+        name = network["decoder"]
+        if name not in decoders:
+            mapper = folder / network["mapper"] if network["mapper"] else None
+            decoders[name] = OnnxDecoder(folder / name, mapper, context=network["context"])
+        asked = [tokenizer.controls[token] for token in unit.prompt.tokens()]
+        text = [*tokenizer.encode(unit.text), tokenizer.controls[EOS]]
+        room = network["context"] - len(asked) - decoders[name].prefix(None, 1).shape[1]
+        total -= _likelihood(decoders[name], asked, text[:room])
+        count += len(text[:room])
+    return float(np.exp(total / max(1, count)))
+
+
+def _likelihood(decoder: OnnxDecoder, asked: Sequence[int], text: Sequence[int]) -> float:
+    """Sum of the natural logarithms of the probabilities of `text` after `asked`."""
+    prefix = decoder.prefix(None, 1)
+    past, mask = decoder.start(1), np.ones((1, prefix.shape[1] + len(asked)), np.int64)
+    ids, total = np.array([asked]), 0.0
+    for token, following in itertools.zip_longest(text, text[1:]):
+        logits, past = decoder.step(ids, prefix, mask, past)
+        highest = logits[0].max()
+        total += float(logits[0, token] - highest - np.log(np.exp(logits[0] - highest).sum()))
+        if following is not None:
+            ids, prefix = np.array([[token]]), prefix[:, :0]
+            mask = np.concatenate([mask, np.ones((1, 1), np.int64)], 1)
+    return total
