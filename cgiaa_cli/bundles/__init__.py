@@ -7,6 +7,7 @@ half-copied or made for other inputs would still give numbers, and they would be
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ __all__ = [
     "installed",
     "load",
     "models_folder",
+    "record",
     "use",
     "verify_files",
     "write_bundle",
@@ -50,7 +52,7 @@ class Bundle:
     """One model bundle.
 
     Attributes:
-        name, version: together they name the scorer whose scores the cache keeps.
+        name, version: as its maker called it; two networks may be called the same, see `scorer`.
         folder: where its files are.
         manifest: the parsed bundle.json.
     """
@@ -71,9 +73,40 @@ class Bundle:
         return str(self.manifest["preprocess_hash"])
 
     @property
+    def scorer(self) -> tuple[str, str, str]:
+        """What the cache keeps its scores under: name, version with the network's hash, preprocessing.
+
+        The hash is there because a network that was trained again is easily exported under its old name and
+        version, and its scores must not mix with the old one's.
+        """
+        return self.name, f"{self.version}+{str(self.manifest['files'][ENCODER])[:12]}", self.preprocess_hash
+
+    @property
+    def text(self) -> dict[str, Any]:
+        """What writes, judges and reads critiques, see docs/design.md; empty: this bundle only scores."""
+        return dict(self.manifest.get("text", {}))
+
+    @property
     def results(self) -> dict[str, Any]:
         """What was measured of it, as its makers wrote it down."""
         return dict(self.manifest.get("results", {}))
+
+    def measured(self) -> list[str]:
+        """`results` for people, a line each: `oasis_scenes score: srcc 0.769 (95 %: 0.704 to 0.821), n 220`."""
+        return [f"{name}: {_described(value)}" for name, value in self.results.items()]
+
+
+def _described(value: object) -> str:
+    if not isinstance(value, dict):
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+    parts = []
+    for name, number in value.items():
+        if name.endswith("_95") and name.removesuffix("_95") in value:
+            continue  # said beside the number it belongs to
+        between = value.get(f"{name}_95")
+        limits = f" (95 %: {between[0]:.4g} to {between[1]:.4g})" if isinstance(between, list) else ""
+        parts.append(f"{name} {_described(number)}{limits}")
+    return ", ".join(parts)
 
 
 def default_folder() -> Path:
@@ -131,8 +164,8 @@ def _find(name: str) -> Path:
             path=escape(default_folder()),
             mend="reinstall cgiaa, or name a bundle with --model",
         )
-    path = Path(name)
-    if not path.is_dir():
+    path = Path(name).expanduser()  # in the config file no shell does it
+    if not os.path.isdir(path):  # unlike Path.is_dir it does not mind a name that is too long
         raise BundleError(
             "no model bundle of that name, and no such folder",
             path=escape(name),
@@ -172,10 +205,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if ENCODER not in manifest["files"]:
         raise BundleError(f"it lists no {ENCODER}", path=escape(path), mend=again)
     for name in manifest["files"]:
-        if Path(name).name != name or name in ("", ".."):
+        if not _inside(name):
             raise BundleError(f"file name {name!r} leads out of the bundle", path=escape(path), mend=again)
     _check_preprocess(manifest, path)
     return manifest
+
+
+def _inside(name: str) -> bool:
+    """Whether a file of this name lies in the bundle's folder, or in a folder of it."""
+    parts = name.split("/")
+    return len(parts) <= 2 and all(part == Path(part).name and part not in ("", ".", "..") for part in parts)
 
 
 def _check_preprocess(manifest: dict[str, Any], path: Path) -> None:
@@ -239,9 +278,16 @@ def add(path: str, *, name: str | None = None, force: bool = False) -> Bundle:
                 mend="give another name with --name, or replace it with --force",
             )
         return load(name)
-    with _appearing(target) as temporary:
-        for file in (MANIFEST, *source.manifest["files"]):
-            shutil.copyfile(source.folder / file, temporary / file)
+    try:
+        with _appearing(target) as temporary:
+            for file in (MANIFEST, *source.manifest["files"]):
+                (temporary / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source.folder / file, temporary / file)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the command line has words for a full disk
+        cause = f"it cannot be written: {error.strerror or error}"
+        raise BundleError(cause, path=escape(target), mend="make its folder writable") from error
     return load(name)
 
 
@@ -263,6 +309,9 @@ def _appearing(target: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):  # a rename may reach the disk before the bytes do
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         if target.exists():
             os.rename(target, old)
         os.rename(temporary, target)
@@ -281,6 +330,19 @@ def use(name: str) -> Path:
     return write_model(name if name in installed() else str(bundle.folder.absolute()))
 
 
+def record(bundle: Bundle, results: Mapping[str, Any]) -> None:
+    """Write measured results into the manifest, beside those of other names that stand there."""
+    path = bundle.folder / MANIFEST
+    manifest = bundle.manifest | {"results": bundle.results | dict(results)}
+    temporary = path.with_name(f".{MANIFEST}.{os.getpid()}")
+    temporary.write_text(_manifest_text(manifest), "utf-8")
+    os.replace(temporary, path)
+
+
+def _manifest_text(manifest: Mapping[str, Any]) -> str:
+    return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_bundle(
     folder: Path,
     *,
@@ -293,6 +355,7 @@ def write_bundle(
     weights: list[dict[str, str]],
     outputs: Mapping[str, Mapping[str, Any]],
     results: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a bundle with this program's preprocessing, replacing what is in `folder`.
 
@@ -300,6 +363,7 @@ def write_bundle(
         files: name in the bundle -> a file to copy, or its bytes; `encoder.onnx` must be among them.
         training_data, weights: `{"name", "licence", "use"}` of everything that shaped the network.
         results: what was measured of it.
+        more: further keys of bundle.json: `precision`, `text`.
 
     Returns:
         The bundle, read back and verified.
@@ -308,6 +372,7 @@ def write_bundle(
 
     with _appearing(folder) as temporary:
         for file, content in files.items():
+            (temporary / file).parent.mkdir(exist_ok=True)
             if isinstance(content, bytes):
                 (temporary / file).write_bytes(content)
             else:
@@ -325,8 +390,8 @@ def write_bundle(
             "embedding_dim": embedding_dim,
             "outputs": outputs,
             "results": results or {},
+            **(more or {}),
             "files": {file: _sha256(temporary / file) for file in files},
         }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (temporary / MANIFEST).write_text(text, "utf-8")
+        (temporary / MANIFEST).write_text(_manifest_text(manifest), "utf-8")
     return load(str(folder.absolute()))
