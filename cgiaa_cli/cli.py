@@ -24,13 +24,18 @@ from cgiaa_cli.errors import CgiaaError
 __all__ = ["app", "main", "run"]
 
 INTERRUPTED = 130
+KEPT = "interrupted; what was finished is kept"
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for any tool whose reader went away
 
 # name: (module below cgiaa_cli.commands, what to take from it, line in `cgiaa --help`)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "rank": ("rank", "rank", "Order photos by aesthetic score, best first."),
     "filter": ("filter", "filter_", "Print the photos that meet conditions."),
+    "annotate": ("annotate", "annotate", "Write scores, stars and critiques into XMP sidecars."),
+    "groups": ("groups", "groups", "Find copies, bursts, brackets and panoramas, and the photo to keep."),
     "scan": ("scan", "scan", "Score photos into the cache."),
+    "critique": ("critique", "critique", "Say what is good and bad about photos, and why."),
+    "compare": ("compare", "compare_", "Name the better of some photos, and why."),
     "cache": ("cache", "app", "Look into the cache, clean it, export it."),
     "models": ("models", "app", "List, verify, add and choose model bundles."),
     "doctor": ("doctor", "doctor", "Check this installation and say how to mend it."),
@@ -108,13 +113,14 @@ def _options(
 
 
 # typer.BadParameter's ancestors are click's exceptions or Typer's copy of them, whichever is in use
-_ClickException: type[Exception] = next(
-    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
-)
+_ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def main() -> None:
     """Entry point of `cgiaa` and `python -m cgiaa_cli`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # a name that is not UTF-8, or a terminal that is not, must not end the run
@@ -145,6 +151,8 @@ def run(arguments: list[str]) -> int:
     arguments, debug = _take_debug(arguments)
     try:
         result = app(args=arguments, prog_name="cgiaa", standalone_mode=False)
+        if result == INTERRUPTED:  # Typer has caught Ctrl-C already
+            _say(KEPT)
         return result if isinstance(result, int) else 0
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # click has caught it already
@@ -170,7 +178,7 @@ def _fail(error: BaseException, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        _say("interrupted; what was finished is kept")
+        _say(KEPT)
         return INTERRUPTED
     if isinstance(error, CgiaaError):
         _say(str(error))

@@ -30,12 +30,14 @@ class Config:
         db: path of the cache.
         device: one of `DEVICES`.
         jobs: number of photos decoded at a time.
+        stars: limits of the stars, as `annotate --stars` takes them.
     """
 
     model: str | None = None
     db: str | None = None
     device: str | None = None
     jobs: int | None = None
+    stars: str | None = None
 
 
 def config_path() -> Path:
@@ -57,9 +59,7 @@ def read_config() -> Config:
         return _parse(path.read_text("utf-8"))
     except FileNotFoundError:
         if os.environ.get("CGIAA_CONFIG"):
-            raise UsageError(
-                "no such config file", path=escape(path), mend="correct or unset CGIAA_CONFIG"
-            ) from None
+            raise UsageError("no such config file", path=escape(path), mend="correct or unset CGIAA_CONFIG") from None
         return Config()
     except OSError as error:
         raise UsageError(
@@ -87,22 +87,52 @@ def _parse(text: str) -> Config:
 
 
 def write_model(name: str) -> Path:
-    """Set the key `model` and leave the rest of the file, comments too, as it is."""
-    read_config()  # a file that is wrong already is for the user to mend, not for us to rewrite
+    """Set the key `model` and leave the rest of the file, comments too, as it is; make it where there is none."""
     path = config_path()
-    text = path.read_text("utf-8") if path.exists() else ""
+    if path.exists():
+        read_config()  # a file that is wrong already is for the user to mend, not for us to rewrite
+        text = path.read_text("utf-8")
+    else:
+        text = ""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the config file is UTF-8, which this name is not",
+            path=escape(name),
+            mend="give the bundle a name with: cgiaa models add FOLDER --name NAME",
+        ) from None
     line = f"model = {json.dumps(name, ensure_ascii=False)}"
     text, found = re.subn(r"(?m)^[ \t]*model[ \t]*=.*$", lambda _: line, text, count=1)
     if not found:
         text = f"{line}\n{text}"
-    if _parse(text).model != name:
+    try:
+        written = _parse(text).model == name
+    except ValueError:  # e.g. a control character in the name
+        written = False
+    if not written:
         raise UsageError(
             "key 'model' is written in a way that cannot be edited here",
             path=escape(path),
             mend=f"set it by hand: {line}",
         )
+    try:
+        _replace(path.resolve(), text)  # it may be a link into a folder of settings under version control
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror or error}", path=escape(path), mend=f"set it by hand: {line}"
+        ) from error
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)
-    return path
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ Exit codes of every command:
 
     0    done
     1    nothing matched
-    2    usage or fatal error (everything below except PhotoError)
+    2    usage or fatal error (everything below except PhotoError and SidecarError)
     3    some photos failed, the rest succeeded
     130  interrupted; what was finished is kept
 """
@@ -21,6 +21,7 @@ __all__ = [
     "DeviceError",
     "ExtraMissingError",
     "PhotoError",
+    "SidecarError",
     "UsageError",
 ]
 
@@ -80,6 +81,12 @@ class ExtraMissingError(CgiaaError):
         )
 
 
+class SidecarError(CgiaaError):
+    """A sidecar, or a photo that is to hold the same, cannot be read or written; it is as it was before."""
+
+    exit_code = 3
+
+
 class PhotoError(CgiaaError):
     """One photo cannot be scored. It costs one line and one row in the cache, never the run.
 
@@ -90,9 +97,7 @@ class PhotoError(CgiaaError):
     exit_code = 3
     KINDS = ("corrupt", "truncated", "empty", "bomb", "extra", "unreadable", "unsupported")
 
-    def __init__(
-        self, kind: str, cause: str, *, path: str | None = None, mend: str | None = None
-    ) -> None:
+    def __init__(self, kind: str, cause: str, *, path: str | None = None, mend: str | None = None) -> None:
         if kind not in self.KINDS:
             raise ValueError(f"unknown kind of photo error: {kind}")
         self.kind = kind

@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["absolute", "escape", "printable", "unescape"]
+__all__ = ["absolute", "escape", "open_regular", "printable", "unescape"]
 
 _AMBIGUOUS = re.compile(rb"\\(?=x[0-9a-f]{2})")
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
+# NONBLOCK: opening a FIFO would wait for somebody to write into it
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def escape(path: str | bytes | os.PathLike[str]) -> str:
@@ -31,9 +35,7 @@ def escape(path: str | bytes | os.PathLike[str]) -> str:
 def unescape(text: str) -> Path:
     """The path that `escape` turned into `text`."""
     parts = _ESCAPED.split(text)
-    raw = b"".join(
-        bytes([int(part, 16)]) if i % 2 else part.encode("utf-8") for i, part in enumerate(parts)
-    )
+    raw = b"".join(bytes([int(part, 16)]) if i % 2 else part.encode("utf-8") for i, part in enumerate(parts))
     return Path(os.fsdecode(raw))
 
 
@@ -45,3 +47,16 @@ def printable(text: str) -> str:
 def absolute(path: str | os.PathLike[str]) -> Path:
     """Absolute and normalised, without resolving symbolic links (the name the user knows stays)."""
     return Path(os.path.abspath(os.fspath(path)))
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read it, also where something else has taken its place since it was looked at.
+
+    Raises:
+        OSError: it cannot be opened, or is a FIFO, socket or device, which could keep a reader waiting for ever.
+    """
+    descriptor = os.open(path, _OPEN_FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return os.fdopen(descriptor, "rb")

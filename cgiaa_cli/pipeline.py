@@ -30,6 +30,7 @@ from cgiaa_cli import bundles
 from cgiaa_cli.cache.store import Cache, FileEntry, scores_of
 from cgiaa_cli.config import DEVICES, read_config
 from cgiaa_cli.errors import CacheError, UsageError
+from cgiaa_cli.inference import usable_cpus
 from cgiaa_cli.paths import absolute, escape
 from cgiaa_cli.readers import Claims, Crash, Done, Prepared, Readers
 
@@ -69,9 +70,7 @@ class ScanOptions:
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more, not {value}")
         if self.device is not None and self.device not in DEVICES:
-            raise UsageError(
-                f"device '{self.device}' is not known", mend=f"choose one of {', '.join(DEVICES)}"
-            )
+            raise UsageError(f"device '{self.device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
 
 
 @dataclass
@@ -81,8 +80,8 @@ class ScanSummary:
     Attributes:
         photos: found, failed ones too.
         scored: by the network, in this scan.
-        failed: cannot be scored, in this scan or as remembered from an earlier one; and what could not be
-            looked into (a folder without permission), which is no photo.
+        failed: cannot be scored, in this scan or as remembered from an earlier one.
+        skipped: what could not be looked into (a folder without permission, a broken link): no photo.
         unchanged: scored already: untouched, moved, renamed, or a duplicate of another.
         missing: files that the cache knew below these folders and that are gone.
     """
@@ -90,6 +89,7 @@ class ScanSummary:
     photos: int = 0
     scored: int = 0
     failed: int = 0
+    skipped: int = 0
     unchanged: int = 0
     missing: int = 0
 
@@ -158,12 +158,10 @@ def run_scan(
         CacheError: the cache cannot be read or written; what was written before stays.
         KeyboardInterrupt: after what was finished has been written.
     """
-    options = ScanOptions(
-        paths, db, model, device, jobs, batch_size, exclude, recheck, retry_failed, max_pixels
-    )
+    options = ScanOptions(paths, db, model, device, jobs, batch_size, exclude, recheck, retry_failed, max_pixels)
     bundle = bundles.load(model)
     wanted = device or read_config().device or "auto"
-    # a rescan may have nothing to score, and starting a session takes longer; but a promise of CUDA is checked
+    # a rescan may have nothing to score, and starting a session takes longer; but CUDA is a promise
     engine = open_engine(bundle, wanted) if wanted == "cuda" else None
     found = _walk(options)
     with Cache.open(db) as cache:
@@ -182,16 +180,7 @@ def open_engine(bundle: Bundle, device: str) -> Engine:
 def _walk(options: ScanOptions) -> Iterator[Found | Skipped]:
     from cgiaa_cli.library.walk import walk
 
-    for path in options.paths:
-        if not os.path.lexists(path):
-            raise UsageError("no such file or folder", path=escape(path), mend="correct the path")
     return walk([absolute(path) for path in options.paths], options.exclude)
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _Scorer:
@@ -215,7 +204,7 @@ class _Scorer:
             while batch := self._next_batch():
                 engine = engine or self._make()
                 for item, scores in zip(batch, engine.run([item.inputs for item in batch]), strict=True):
-                    self._readers.done.put(Done(item.entry, item.content, scores))
+                    self._readers.done.put(Done(item.entry, item.content, scores, item.look))
         except BaseException as error:
             self._readers.done.put(Crash(error))
 
@@ -250,14 +239,14 @@ class _Scan:
     summary: ScanSummary = field(default_factory=ScanSummary)
     outstanding: int = 0
     pending: list[Done] = field(default_factory=list)
-    touched: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    touched: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     flushed_at: float = field(default_factory=time.monotonic)
 
     def run(self, found: Iterator[Found | Skipped]) -> ScanSummary:
-        jobs = self.options.jobs or read_config().jobs or _usable_cpus()
+        jobs = self.options.jobs or read_config().jobs or usable_cpus()
         # enough for every reader to be busy while one batch is in the network and the next one fills
         self.limit = 2 * jobs + 3 * self.options.batch_size
-        self.scorer = self.cache.scorer_id(self.bundle.name, self.bundle.version, self.bundle.preprocess_hash)
+        self.scorer = self.cache.scorer_id(*self.bundle.scorer)
         with closing(Claims(self.cache, self.scorer)) as self.claims:
             self.readers = Readers(jobs, self.claims, self.options.max_pixels)
             network = _Scorer(self.make_engine, self.readers, self.options.batch_size)
@@ -284,6 +273,8 @@ class _Scan:
                     self._skipped(item)
                 else:
                     photos.append((escape(item.path), item))
+            # before any is handed out, which may take long: the progress bar asks how many there are to come
+            self.summary.photos += len(photos)
             known = self.cache.known(self.scorer, [path for path, _ in photos])
             unchanged = []
             for path, photo in photos:
@@ -292,7 +283,6 @@ class _Scan:
                     unchanged.append(row)
                 else:
                     self._submit(path, photo)
-            self.summary.photos += len(photos)
             self._unchanged(unchanged)
             self._collect(wait=False)
             self._report()
@@ -306,27 +296,33 @@ class _Scan:
 
     def _is_done(self, photo: Found, row: tuple[Any, ...]) -> bool:
         """Whether the cache's row of a photo (see `Cache.known`) still holds."""
-        _, rowid, size, mtime_ns, companions, error_kind, _, missing_at, content_id = row
+        path, _, size, mtime_ns, companions, error_kind, error, missing_at, content_id = row
         if self.options.recheck or size != photo.size or mtime_ns != photo.mtime_ns:
             return False
         if error_kind is None and content_id is None:
             return False  # another bundle's
-        if error_kind is not None and self._worth_retrying(error_kind):
+        if error_kind is not None and self._worth_retrying(error_kind, error):
             return False
         if missing_at is not None or photo.companions or companions != "[]":
-            self._touch(rowid, photo, companions, missing_at)
+            self._touch(path, photo, companions, missing_at)
         return True
 
-    def _worth_retrying(self, error_kind: str) -> bool:
+    def _worth_retrying(self, error_kind: str, error: str) -> bool:
         """Whether a failure may have ended without a change of the file (an extra installed, say)."""
-        if error_kind == "bomb" and self.options.max_pixels is not None:
-            return True
+        if error_kind == "bomb":  # not if this limit of pixels is the one that it was measured by
+            return self.options.retry_failed or f"limit of {self._max_pixels};" not in error
         return self.options.retry_failed or error_kind in ("extra", "unreadable")
 
-    def _touch(self, rowid: int, photo: Found, stored: str, missing_at: str | None) -> None:
+    @cached_property
+    def _max_pixels(self) -> int:
+        from cgiaa_cli.imaging.decode import DEFAULT_MAX_PIXELS
+
+        return self.options.max_pixels or DEFAULT_MAX_PIXELS
+
+    def _touch(self, path: str, photo: Found, stored: str, missing_at: str | None) -> None:
         companions = tuple(map(escape, photo.companions))
         if missing_at is not None or stored != json.dumps(companions):
-            self.touched.append((rowid, companions))
+            self.touched.append((path, companions))
 
     def _unchanged(self, rows: list[tuple[Any, ...]]) -> None:
         self.cache.see(row[1] for row in rows)
@@ -339,7 +335,7 @@ class _Scan:
         self._emit([row[0] for row in rows] if self.on_row else failed)
 
     def _skipped(self, item: Skipped) -> None:
-        self.summary.failed += 1
+        self.summary.skipped += 1
         path = escape(item.path)
         record = {"path": path, "error": item.reason, "error_kind": "unreadable"}
         self._show(ScanRow(path, record, item.reason, "unreadable"))
@@ -348,9 +344,7 @@ class _Scan:
         """Take finished photos from the threads, and write them when it is time."""
         while True:
             try:
-                answer = (
-                    self.readers.done.get(timeout=FLUSH_SECONDS) if wait else self.readers.done.get_nowait()
-                )
+                answer = self.readers.done.get(timeout=FLUSH_SECONDS) if wait else self.readers.done.get_nowait()
             except queue.Empty:
                 break
             wait = False
@@ -368,7 +362,8 @@ class _Scan:
         while self.pending:
             done = self.pending
             contents = [(d.content, d.scores) for d in done if d.content and d.scores]
-            self.cache.write(self.scorer, [d.entry for d in done], contents)
+            looks = [(d.content.hash, d.look) for d in done if d.content and d.look]
+            self.cache.write(self.scorer, [d.entry for d in done], contents, looks)
             self.pending = []  # only now: what an interruption leaves here is written again, harmlessly
             self.summary.scored += len(contents)
             failed = sum(d.entry.error_kind is not None for d in done)
@@ -419,7 +414,7 @@ class _Scan:
     def _finish_roots(self) -> None:
         """Only a scan that came to its end knows what is gone, and only where the folder itself is there."""
         for path in dict.fromkeys(map(absolute, self.options.paths)):
-            if path.is_dir():
+            if os.path.isdir(path):  # unlike Path.is_dir, False where permission is missing
                 self.summary.missing += self.cache.mark_missing(escape(path))
                 self.cache.add_root(escape(path))
 

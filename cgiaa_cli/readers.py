@@ -1,4 +1,4 @@
-"""The reading side of a scan: threads that turn files into inputs of the network, or find them scored already.
+"""The reading side of a scan: threads that turn files into inputs of the network, or find them scored.
 
 `pipeline` tells the whole story; here is what happens to one file. Memory is bounded twice: by the number of
 photos that `pipeline` hands out, and by `_Gate`, which lets large photos decode one after the other.
@@ -7,20 +7,26 @@ photos that `pipeline` hands out, and by `_Gate`, which lets large photos decode
 from __future__ import annotations
 
 import hashlib
+import importlib
+import os
 import queue
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cgiaa_cli.cache.store import Cache, Content, FileEntry
-from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.errors import CgiaaError, PhotoError
+from cgiaa_cli.imaging.formats import HEAD_BYTES
+from cgiaa_cli.paths import open_regular
 
 if TYPE_CHECKING:
+    from cgiaa_cli.imaging.look import Look
     from cgiaa_cli.imaging.preprocess import Inputs
     from cgiaa_cli.inference.scores import Scores
+    from cgiaa_cli.library.walk import Found
 
 __all__ = ["Claims", "Crash", "Done", "Prepared", "Readers"]
 
@@ -28,7 +34,11 @@ __all__ = ["Claims", "Crash", "Done", "Prepared", "Readers"]
 DECODE_BYTES = 600 << 20
 JPEG_BYTES, OTHER_BYTES = 3, 10  # per pixel, at the peak of decoding
 UNKNOWN_PIXELS = 24_000_000
-MENDS = {"unreadable": "make it readable", "bomb": "free some memory or use fewer --jobs"}
+MENDS = {
+    "unreadable": "make it readable",
+    "bomb": "free some memory or use fewer --jobs",
+    "unsupported": "please report it with the photo; --retry-failed tries it again",
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +47,13 @@ class Done:
 
     Attributes:
         entry: the file that was read.
-        content, scores: set where the network scored it, else it failed or was scored already.
-        scored: whether scores of this scan are in it.
+        content, scores, look: set where the network scored it, else it failed or was scored already.
     """
 
     entry: FileEntry
     content: Content | None = None
     scores: Scores | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Prepared:
     entry: FileEntry
     content: Content
     inputs: Inputs
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -130,9 +141,8 @@ class Readers:
         self.prepared: queue.SimpleQueue[Prepared | None] = queue.SimpleQueue()
         self.done: queue.SimpleQueue[Done | Crash | None] = queue.SimpleQueue()
         self._stopped = False
-        from cgiaa_cli.imaging import decode  # which lifts Pillow's own limit of pixels; ours has an option
-
-        del decode
+        # here and not in a thread: it lifts Pillow's own limit of pixels, which `_decoded_bytes` would meet
+        importlib.import_module("cgiaa_cli.imaging.decode")
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about metadata that scoring does not use
 
     def submit(self, found: Found, entry: FileEntry) -> None:
@@ -160,7 +170,9 @@ class Readers:
     def _read(self, path: Path, entry: FileEntry) -> Prepared | Done | None:
         taken = 0
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
+                self._require_photo(file, path.suffix)
+                file.seek(0)
                 taken = self._gate.take(_decoded_bytes(file, entry.size))
                 file.seek(0)
                 data = file.read()
@@ -175,19 +187,32 @@ class Readers:
             return _failed(entry, "unreadable", error.strerror or str(error), MENDS["unreadable"])
         except MemoryError:
             return _failed(entry, "bomb", "not enough memory to decode it", MENDS["bomb"])
+        except CgiaaError:
+            raise  # about the cache or the installation, so about every photo
+        except Exception as error:  # our own mistake: it costs this photo, not the scan
+            cause = " ".join(f"cannot be scored ({type(error).__name__}: {error})".split())
+            return _failed(entry, "unsupported", cause, MENDS["unsupported"])
         finally:
             self._gate.give(taken)
+
+    def _require_photo(self, file: BinaryIO, suffix: str) -> None:
+        from cgiaa_cli.imaging.decode import require_photo
+
+        size = os.fstat(file.fileno()).st_size
+        require_photo(file.read(HEAD_BYTES), size, suffix=suffix, **self._limit)
 
     def _prepare(self, data: bytes, suffix: str, entry: FileEntry) -> Prepared:
         from cgiaa_cli.imaging.decode import decode
         from cgiaa_cli.imaging.exif import read_exif
+        from cgiaa_cli.imaging.look import look
         from cgiaa_cli.imaging.preprocess import prepare
 
         assert entry.hash is not None
         photo = decode(data, suffix=suffix, **self._limit)
         exif = asdict(read_exif(data))
         content = Content(entry.hash, len(data), photo.format, photo.width, photo.height, **exif)
-        return Prepared(entry, content, prepare(photo))
+        inputs = prepare(photo)
+        return Prepared(entry, content, inputs, look(inputs.photo))
 
 
 def _decoded_bytes(file: Any, size: int) -> int:

@@ -21,6 +21,7 @@ from PIL import Image, ImageFilter
 
 from cgiaa_cli.bundles import write_bundle
 from cgiaa_cli.imaging.measure import MEASURES
+from cgiaa_cli.imaging.preprocess import SIZE
 
 TINY_DIM = 8
 TINY_RANGES = {
@@ -34,7 +35,7 @@ TINY_RANGES = {
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def tiny_encoder() -> bytes:
+def tiny_encoder(darker: bool = False) -> bytes:
     """A network with the inputs and outputs of docs/design.md; see the module's text for what it answers."""
     node = helper.make_node
     nodes = [
@@ -69,7 +70,7 @@ def tiny_encoder() -> bytes:
         node("ReduceMean", ["pixels", "axes_space"], ["colour"], keepdims=0),
         node("Transpose", ["pixels"], ["channels_first"], perm=[0, 3, 1, 2]),
         node("Slice", ["channels_first", "start_1", "end_2", "axis_1"], ["green"]),
-        node("AveragePool", ["green"], ["quarters"], kernel_shape=[130, 130], strides=[130, 130]),
+        node("AveragePool", ["green"], ["quarters"], kernel_shape=[SIZE // 2] * 2, strides=[SIZE // 2] * 2),
         node("Flatten", ["quarters"], ["quarters_flat"], axis=1),
         node("Concat", ["colour", "quarters_flat"], ["seven"], axis=1),
         node("Sub", ["seven", "half"], ["seven_centred"]),
@@ -84,13 +85,13 @@ def tiny_encoder() -> bytes:
     constants: dict[str, NDArray[np.float32] | NDArray[np.int64]] = {}
     constants |= {name: np.array(value, np.float32) for name, value in numbers.items()}
     constants |= {name: np.array(value, np.int64) for name, value in whole.items()}
-    constants["levels"] = np.linspace(-4.5, 4.5, 10, dtype=np.float32)[None]
+    constants["levels"] = np.linspace(-4.5, 4.5, 10, dtype=np.float32)[None] * (-1 if darker else 1)
     constants["attribute_weights"] = np.array([[9.0, 7.0, 5.0, 8.0]], np.float32)
     graph = helper.make_graph(
         nodes,
         "tiny",
         [
-            helper.make_tensor_value_info("photo", TensorProto.UINT8, ["batch", 260, 260, 3]),
+            helper.make_tensor_value_info("photo", TensorProto.UINT8, ["batch", SIZE, SIZE, 3]),
             helper.make_tensor_value_info("tiles", TensorProto.UINT8, ["batch", 4, 112, 112]),
             helper.make_tensor_value_info("measures", TensorProto.FLOAT, ["batch", len(MEASURES)]),
         ],
@@ -108,14 +109,17 @@ def tiny_encoder() -> bytes:
     return model.SerializeToString()
 
 
-def write_tiny_bundle(folder: Path, name: str = "tiny", version: str = "1") -> Path:
-    """Write the small bundle into `folder`, e.g. one of its own for a test that damages it."""
+def write_tiny_bundle(folder: Path, name: str = "tiny", version: str = "1", darker: bool = False) -> Path:
+    """Write the small bundle into `folder`, e.g. one of its own for a test that damages it.
+
+    With `darker`, a network that scores a darker photo higher.
+    """
     write_bundle(
         folder,
         name=name,
         version=version,
         licence="MIT",
-        files={"encoder.onnx": tiny_encoder()},
+        files={"encoder.onnx": tiny_encoder(darker)},
         embedding_dim=TINY_DIM,
         training_data=[{"name": "none", "licence": "none", "use": "none"}],
         weights=[{"name": "arithmetic", "licence": "MIT", "use": "all of it"}],
@@ -148,7 +152,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run_cli(isolated: dict[str, str], tmp_path: Path, tiny_bundle: Path) -> RunCli:
-    """`run_cli(*args, env=None, input=None)`: the program as a subprocess, with tmp_path as its home.
+    """`run_cli(*args, env=None, input=None, timeout=120)`: the program as a subprocess, with tmp_path as its home.
 
     The cache is tmp_path/"cache.sqlite", the config file tmp_path/"config.toml", the model the small bundle.
     A value None in `env` removes that variable.
@@ -160,6 +164,7 @@ def run_cli(isolated: dict[str, str], tmp_path: Path, tiny_bundle: Path) -> RunC
         *args: str | os.PathLike[str],
         env: Mapping[str, str | None] | None = None,
         input: str | None = None,
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         wanted: dict[str, str | None] = {**os.environ, **isolated}
         wanted |= {"CGIAA_DB": str(tmp_path / "cache.sqlite"), "CGIAA_CONFIG": str(config)}
@@ -174,7 +179,7 @@ def run_cli(isolated: dict[str, str], tmp_path: Path, tiny_bundle: Path) -> RunC
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=timeout,
         )
 
     return run

@@ -15,20 +15,22 @@ import typer
 
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.store import Cache, default_path
+from cgiaa_cli.config import DEVICES
 from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.output import Format, Row, write_rows
 from cgiaa_cli.curation.select import LIMITED, RANKED_BY, Selection, parse_numbers
-from cgiaa_cli.curation.transfer import Mode, report, transfer
+from cgiaa_cli.curation.transfer import Mode, check_folder, report, transfer
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import escape, printable, unescape
 
 __all__ = ["By", "Request", "answer"]
 
 NOTHING, SOME_FAILED = 1, 3
+NAMED = 10  # failed photos that get a line of their own
 
 By = StrEnum("By", {name: name for name in RANKED_BY})  # type: ignore[misc]
 
-Paths = Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...")]
+Paths = Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...", readable=False)]
 ByOption = Annotated[
     By | None,
     typer.Option(
@@ -79,12 +81,8 @@ Until = Annotated[
         rich_help_panel="Conditions",
     ),
 ]
-Camera = Annotated[
-    str | None, typer.Option(help="Only cameras with this in the name.", rich_help_panel="Conditions")
-]
-Lens = Annotated[
-    str | None, typer.Option(help="Only lenses with this in the name.", rich_help_panel="Conditions")
-]
+Camera = Annotated[str | None, typer.Option(help="Only cameras with this in the name.", rich_help_panel="Conditions")]
+Lens = Annotated[str | None, typer.Option(help="Only lenses with this in the name.", rich_help_panel="Conditions")]
 Where = Annotated[
     str | None,
     typer.Option(
@@ -110,9 +108,7 @@ Null = Annotated[
 ]
 Preview = Annotated[
     bool,
-    typer.Option(
-        "--preview", help="Show a thumbnail below each photo of the table.", rich_help_panel="Output"
-    ),
+    typer.Option("--preview", help="Show a thumbnail below each photo of the table.", rich_help_panel="Output"),
 ]
 CopyTo = Annotated[
     Path | None,
@@ -136,9 +132,7 @@ Write = Annotated[
 ]
 NoScan = Annotated[
     bool,
-    typer.Option(
-        "--no-scan", help="Only what is in the cache; do not look at the disk.", rich_help_panel="Scan"
-    ),
+    typer.Option("--no-scan", help="Only what is in the cache; do not look at the disk.", rich_help_panel="Scan"),
 ]
 Db = Annotated[Path | None, typer.Option(help="The cache.", rich_help_panel="Scan")]
 Model = Annotated[str | None, typer.Option(help="Bundle: a name or a folder.", rich_help_panel="Scan")]
@@ -146,9 +140,7 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.", rich_help
 Jobs = Annotated[int | None, typer.Option(min=1, help="Photos decoded at a time.", rich_help_panel="Scan")]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
-        help="Leave out names or paths that match, e.g. '*_edit.jpg'; repeatable.", rich_help_panel="Scan"
-    ),
+    typer.Option(help="Leave out names or paths that match, e.g. '*_edit.jpg'; repeatable.", rich_help_panel="Scan"),
 ]
 
 
@@ -187,6 +179,7 @@ class Request:
     top: int | None = None
     diverse: bool = False
     diversity: float | None = None
+    one_per_group: bool = False
 
     def __post_init__(self) -> None:
         if self.null and self.format not in (None, Format.paths):
@@ -195,6 +188,10 @@ class Request:
             raise UsageError("--copy-to does not go with --link-to", mend="leave one of them out")
         if self.write and self.copy_to is None and self.link_to is None:
             raise UsageError("--write has nothing to write", mend="add --copy-to DIR or --link-to DIR")
+        if self.device not in (None, *DEVICES):
+            raise UsageError(f"device '{self.device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
+        if target := self.copy_to or self.link_to:
+            check_folder(target)
         if self.diversity is not None and not 0 <= self.diversity <= 1:
             raise UsageError(f"--diversity must be from 0 to 1, not {self.diversity:g}")
 
@@ -231,16 +228,16 @@ def answer(request: Request) -> None:
     """
     selection = request.selection()  # before the scan: a typing error must not cost an hour
     skipped = [] if request.no_scan else _scan(request)
-    if request.no_scan and not Path(request.db or default_path()).exists():
-        where = escape(Path(request.db or default_path()))
-        _say(f"{where}: there is no cache yet; leave out --no-scan, or make it with: cgiaa scan FOLDER")
+    where = request.db or default_path()
+    if request.no_scan and not os.path.lexists(where):  # where a folder may not be looked into, opening says so
+        _say(f"{escape(where)}: there is no cache yet; leave out --no-scan, or make it with: cgiaa scan FOLDER")
         raise typer.Exit(NOTHING)
     from cgiaa_cli import bundles
 
     # the network itself is not run from here on, so the bundle's files need no check
     bundle = bundles.load(request.model, verify=False)
     with Cache.open(request.db, create=not request.no_scan) as cache:
-        scorer = cache.scorer_id(bundle.name, bundle.version, bundle.preprocess_hash)
+        scorer = cache.scorer_id(*bundle.scorer)
         failed = skipped + [row_json(record) for record in selecting.failures(cache, scorer, selection)]
         failed.sort(key=lambda row: str(row["path"]))
         photos: list[list[Path]] = []
@@ -252,13 +249,20 @@ def answer(request: Request) -> None:
             failed,
             request.how,
             null=request.null,
-            ranked_by=_title(selection),
+            ranked_by=_ranked_by(selection),
             after_row=_previewer(request),
         )
         scored = count > 0 or selecting.is_scored(cache, scorer)
+        unknown = selecting.unknown(cache, request.paths) if request.no_scan else []
     sys.stdout.flush()
     lost = _transfer(request, photos) if count else 0
-    _finish(request, count, failed, scored, f"{bundle.name} {bundle.version}")
+    for path in unknown:
+        _say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
+    _say_failed(request, failed)
+    if not count:
+        hint = "" if scored or unknown else f": the cache has no scores of {bundle.name} {bundle.version}"
+        hint += "; leave out --no-scan to score them" if request.no_scan and hint else ""
+        _say(f"nothing matched{hint}")
     if failed or lost:
         raise typer.Exit(SOME_FAILED)
     if not count:
@@ -292,11 +296,21 @@ def _scan(request: Request) -> list[Row]:
 
 def _rows(cache: Cache, scorer: int, selection: Selection, request: Request) -> Iterator[Row]:
     hits: Iterable[selecting.Hit]
+    kept: list[selecting.Hit] | None = None
+    left_out: set[str] = set()
+    if request.one_per_group:
+        from cgiaa_cli.curation.groups import one_per_group
+
+        every = list(selecting.select(cache, scorer, selection))
+        kept = one_per_group(cache, scorer, every, lambda p, e: _say(f"{p}: {e}"), look=not request.no_scan)
+        left_out = {hit.path for hit in every} - {hit.path for hit in kept}
     if request.top is not None and (request.diverse or request.diversity is not None):
         from cgiaa_cli.curation.diversity import DEFAULT_DIVERSITY, diverse
 
         much = DEFAULT_DIVERSITY if request.diversity is None else request.diversity
-        hits = diverse(cache, scorer, selection, request.top, much)
+        hits = diverse(cache, scorer, selection, request.top, much, left_out)
+    elif kept is not None:
+        hits = kept[: request.top]
     else:
         hits = selecting.select(cache, scorer, selection, request.top)
     for record in selecting.records(cache, scorer, hits):
@@ -309,7 +323,7 @@ def _remembering(rows: Iterator[Row], photos: list[list[Path]]) -> Iterator[Row]
         yield row
 
 
-def _title(selection: Selection) -> str:
+def _ranked_by(selection: Selection) -> str:
     names = [name for name, weight in selection.weights.items() if weight]
     return "value" if len(names) > 1 else names[0].replace("overall", "score")
 
@@ -337,24 +351,19 @@ def _transfer(request: Request, photos: list[list[Path]]) -> int:
     if folder is None:
         return 0
     mode = Mode.copy if request.copy_to else Mode.link
-    return report(transfer(photos, folder, mode, write=request.write), _say, write=request.write)
+    return report(transfer(photos, folder, mode, write=request.write), mode, _say, write=request.write)
 
 
-def _finish(request: Request, count: int, failed: list[Row], scored: bool, bundle: str) -> None:
-    """What there is to say besides the rows."""
-    if failed and request.how not in (Format.json, Format.jsonl):
-        some = "1 photo" if len(failed) == 1 else f"{len(failed)} photos"
-        kinds: dict[str, int] = {}
-        for row in failed:
-            kinds[row["error_kind"]] = kinds.get(row["error_kind"], 0) + 1
-        which = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-        where = " ".join(map(_quoted, request.paths[:3])) + (" ..." if len(request.paths) > 3 else "")
-        again = f"cgiaa scan --retry-failed {where}"
-        _say(f"{some} failed ({which}); see why with --format json, try again with: {again}")
-    if not count:
-        hint = "" if scored else f": the cache has no scores of {bundle}"
-        hint += "; leave out --no-scan to score them" if request.no_scan and not scored else ""
-        _say(f"nothing matched{hint}")
+def _say_failed(request: Request, failed: list[Row]) -> None:
+    """A line for each of the first failed photos, then their number; JSON has them all already."""
+    if not failed or request.how in (Format.json, Format.jsonl):
+        return
+    for row in failed[:NAMED]:
+        _say(f"{row['path']}: {row['error']}")
+    more = f", of which {NAMED} are named here, all with --format json" if len(failed) > NAMED else ""
+    some = "1 photo" if len(failed) == 1 else f"{len(failed)} photos"
+    where = " ".join(map(_quoted, request.paths[:3])) + (" ..." if len(request.paths) > 3 else "")
+    _say(f"{some} failed{more}; try again with: cgiaa scan --retry-failed {where}")
 
 
 def _quoted(path: Path) -> str:

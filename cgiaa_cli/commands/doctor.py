@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
+import os
 import platform
 import sqlite3
+import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,17 +18,19 @@ import typer
 
 from cgiaa_cli import __version__, bundles
 from cgiaa_cli.config import config_path, read_config
-from cgiaa_cli.errors import CgiaaError
+from cgiaa_cli.errors import CacheError, CgiaaError
 from cgiaa_cli.paths import escape, printable
 
 __all__ = ["Check", "doctor"]
 
-EXTRAS = {
-    "heif": ("pillow-heif", "HEIC and HEIF photos"),
-    "raw": ("rawpy", "RAW photos"),
-    "parquet": ("pyarrow", "Parquet output"),
-    "train": ("torch", "training"),
+# name: package, its module (None: importing it takes seconds), what it is for
+EXTRAS: dict[str, tuple[str, str | None, str]] = {
+    "heif": ("pillow-heif", "pillow_heif", "HEIC and HEIF photos"),
+    "raw": ("rawpy", "rawpy", "RAW photos"),
+    "parquet": ("pyarrow", "pyarrow", "Parquet output"),
+    "train": ("torch", None, "training"),
 }
+LOOK_SECONDS = 5.0  # at a cache of many gigabytes
 
 
 class State(StrEnum):
@@ -127,8 +132,7 @@ def _scoring(model: str | None, device: str | None) -> list[Check]:
         return [_failed("bundle", error)]
     text = f"{bundle.name} {bundle.version}, every file as written, {escape(bundle.folder)}"
     checks = [Check("bundle", State.ok, text)]
-    results = json.dumps(bundle.results, ensure_ascii=False)
-    checks.append(Check("results", State.ok, results if bundle.results else "none written down"))
+    checks += [Check("result", State.ok, line) for line in bundle.measured() or ["none written down"]]
     try:
         from cgiaa_cli.inference.engine import Engine
 
@@ -139,42 +143,67 @@ def _scoring(model: str | None, device: str | None) -> list[Check]:
     return [*checks, Check("session", State.ok, used)]
 
 
-def _extra(extra: str, what: tuple[str, str]) -> Check:
-    package, needed_for = what
+def _extra(extra: str, what: tuple[str, str | None, str]) -> Check:
+    package, module, needed_for = what
     name = f"extra {extra}"
-    if version := _version(package):
-        return Check(name, State.ok, f"{package} {version}")
-    mend = f"pip install 'cgiaa[{extra}]'"
-    return Check(name, State.note, f"not installed; needed for {needed_for}", mend)
+    version = _version(package)
+    if version is None:
+        return Check(name, State.note, f"not installed; needed for {needed_for}", f"pip install 'cgiaa[{extra}]'")
+    try:
+        if module:
+            importlib.import_module(module)
+    except Exception as error:  # whatever a broken package raises
+        cause = " ".join(f"{package} {version} cannot be imported ({type(error).__name__}: {error})".split())
+        mend = f"pip install --force-reinstall {package}"
+        return Check(name, State.problem, f"{cause}; needed for {needed_for}", mend)
+    return Check(name, State.ok, f"{package} {version}")
 
 
 def _cache(db: Path | None) -> Check:
-    path = _cache_path(db)
-    if not path.exists():
-        return Check("cache", State.ok, f"{escape(path)} (none yet)")
+    from cgiaa_cli.cache.store import default_path, guard
+
     try:
-        with path.open("rb") as file:
-            file.read(1)
-        # mode=ro: looking must not make, migrate or repair anything
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
-        try:
-            answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        mend = "close the other program that uses it, or see whether the disk is full or read-only"
-        return Check("cache", State.problem, f"{escape(path)}: {error}", mend)
-    except (OSError, sqlite3.DatabaseError) as error:
-        answer = str(error)
-    if answer != "ok":
+        path = db if db is not None else default_path()
+        if not os.path.lexists(path):
+            return _no_cache_yet(path)
+        with guard(escape(path)):
+            found = _look(path)
+    except CgiaaError as error:
+        return _failed("cache", error)
+    if found != "sound" and not found.startswith("no fault"):
         mend = "move the file away; the next run makes a new one and scores the photos again"
-        return Check("cache", State.fatal, f"{escape(path)}: {answer}", mend)
-    return Check("cache", State.ok, f"{escape(path)} ({path.stat().st_size / 1e6:.1f} MB, sound)")
+        return Check("cache", State.fatal, f"{escape(path)}: {found}", mend)
+    text = f"{escape(path)} ({path.stat().st_size / 1e6:.1f} MB, {found})"
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        mend = "make it and its folder writable, or choose another --db"
+        return Check("cache", State.problem, f"{text}, but it is read-only", mend)
+    return Check("cache", State.ok, text)
 
 
-def _cache_path(db: Path | None) -> Path:
-    if db is not None:
-        return db
-    from cgiaa_cli.cache.store import default_path
+def _no_cache_yet(path: Path) -> Check:
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+    if above.is_dir() and os.access(above, os.W_OK):
+        return Check("cache", State.ok, f"{escape(path)} (none yet)")
+    mend = "choose another place with --db or CGIAA_DB"
+    return Check("cache", State.fatal, f"{escape(path)} cannot be made: {escape(above)} is no writable folder", mend)
 
-    return default_path()
+
+def _look(path: Path) -> str:
+    """What SQLite finds wrong with the cache, or that it is sound; raises what opening and reading it raises."""
+    from cgiaa_cli.cache.schema import check
+
+    if path.is_dir():
+        raise CacheError("this is a folder", path=escape(path), mend="give --db the name of a file")
+    # mode=ro: looking must not make, migrate or repair anything
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2, isolation_level=None)
+    try:
+        check(connection, escape(path))
+        until = time.monotonic() + LOOK_SECONDS
+        connection.set_progress_handler(lambda: time.monotonic() > until, 1000)
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0]).replace("ok", "sound")
+    except sqlite3.OperationalError as error:
+        if str(error) != "interrupted":
+            raise
+        return f"no fault found in the first {LOOK_SECONDS:.0f} s"
+    finally:
+        connection.close()

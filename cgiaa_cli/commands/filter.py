@@ -15,9 +15,7 @@ def filter_(  # its parameters are the command line
     paths: c.Paths,
     by: c.ByOption = None,
     weight: c.Weight = None,
-    bottom: Annotated[
-        bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")
-    ] = False,
+    bottom: Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")] = False,
     minimum: c.Minimum = None,
     maximum: c.Maximum = None,
     since: c.Since = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,6 +14,8 @@ from cgiaa_cli.errors import BundleError
 from cgiaa_cli.paths import escape, printable
 
 __all__ = ["app"]
+
+LICENCE_WIDTH = 30  # `show` has the whole text
 
 app = typer.Typer(help="List, verify, add and choose model bundles.", no_args_is_help=True)
 
@@ -41,7 +44,8 @@ def list_(format: FormatOption = Format.table) -> None:
     cells = [["", "name", "version", "licence", "folder"]]
     for row in rows:
         mark = "*" if row["in_use"] else " "
-        cells.append([mark, row["name"], row["version"], row["licence"], row["error"] or row["folder"]])
+        licence = textwrap.shorten(row["licence"], LICENCE_WIDTH, placeholder=" ...")
+        cells.append([mark, row["name"], row["version"], licence, row["error"] or row["folder"]])
     _print_table(cells)
 
 
@@ -65,13 +69,11 @@ def show(name: Name = None, format: FormatOption = Format.table) -> None:
         return
     manifest = bundle.manifest
     cells = [["name", bundle.name], ["version", bundle.version], ["folder", escape(bundle.folder)]]
-    cells += [
-        [key, str(manifest[key])] for key in ("created", "licence", "preprocess_hash") if key in manifest
-    ]
+    cells += [[key, str(manifest[key])] for key in ("created", "licence", "preprocess_hash") if key in manifest]
     for key in ("training_data", "weights"):
         for item in manifest.get(key, []):
             cells.append([key, ", ".join(str(part) for part in item.values())])
-    cells += [[f"result {key}", _short(value)] for key, value in bundle.results.items()]
+    cells += [["result", line] for line in bundle.measured()]
     _print_table(cells)
 
 
@@ -101,13 +103,7 @@ def add(
 ) -> None:
     """Copy a bundle to where it can be used by name."""
     bundle = bundles.add(folder, name=name, force=force)
-    typer.echo(
-        f"added {bundle.folder.name} {bundle.version}; use it with: cgiaa models use {bundle.folder.name}"
-    )
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    typer.echo(f"added {bundle.folder.name} {bundle.version}; use it with: cgiaa models use {bundle.folder.name}")
 
 
 def _print_json(value: object) -> None:

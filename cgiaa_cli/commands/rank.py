@@ -16,9 +16,7 @@ def rank(  # its parameters are the command line
     top: Annotated[int, typer.Option(min=1, help="How many photos.", rich_help_panel="Order")] = 50,
     by: c.ByOption = None,
     weight: c.Weight = None,
-    bottom: Annotated[
-        bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")
-    ] = False,
+    bottom: Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")] = False,
     diverse: Annotated[
         bool,
         typer.Option("--diverse", help="Photos that differ from each other.", rich_help_panel="Order"),
@@ -28,10 +26,19 @@ def rank(  # its parameters are the command line
         typer.Option(
             min=0,
             max=1,
-            help="How much difference counts, from 0 to 1; 0.3 with --diverse alone.",
+            help="How much difference counts, from 0 to 1; 0.5 with --diverse alone.",
             rich_help_panel="Order",
         ),
     ] = None,
+    one_per_group: Annotated[
+        bool,
+        typer.Option(
+            "--one-per-group",
+            help="Of copies and bursts only the keeper, see `cgiaa groups`; brackets, panoramas and what --keep-all "
+            "names stay whole.",
+            rich_help_panel="Order",
+        ),
+    ] = False,
     minimum: c.Minimum = None,
     maximum: c.Maximum = None,
     since: c.Since = None,

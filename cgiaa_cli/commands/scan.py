@@ -30,7 +30,8 @@ class Format(StrEnum):
 
 
 def scan(
-    paths: Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...")],
+    # readable: the walk says what it may not read, and goes on with the rest
+    paths: Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...", readable=False)],
     db: Annotated[Path | None, typer.Option(help="The cache.")] = None,
     model: Annotated[str | None, typer.Option(help="Bundle: a name or a folder.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
@@ -50,7 +51,7 @@ def scan(
         Format, typer.Option("--format", help="A line of counts, or every photo as a line of JSON.")
     ] = Format.summary,
 ) -> None:
-    """Score photos into the cache. Exit 1 if there is no photo, 3 if some failed."""
+    """Score photos into the cache. Exit 1 if there is no photo, 3 if some failed or were skipped."""
     excluded = exclude or []
     with progress(paths, excluded) as on_progress:
         summary = run_scan(
@@ -70,7 +71,7 @@ def scan(
         )
     if format is Format.summary:
         typer.echo(_line(summary))
-    if summary.failed:
+    if summary.failed or summary.skipped:
         raise typer.Exit(SOME_FAILED)
     if not summary.photos:
         raise typer.Exit(NOTHING)
@@ -86,15 +87,17 @@ def _say_failure(row: ScanRow) -> None:
 
 def _line(summary: ScanSummary) -> str:
     counts = f"{summary.scored} scored, {summary.unchanged} unchanged, {summary.failed} failed"
+    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
     missing = f", {summary.missing} gone since the last scan" if summary.missing else ""
-    return f"{summary.photos} photos: {counts}{missing}"
+    return f"{summary.photos} photos: {counts}{skipped}{missing}"
 
 
 @contextlib.contextmanager
 def progress(paths: Sequence[Path], exclude: Sequence[str]) -> Iterator[Callable[[ScanSummary], None] | None]:
     """A progress bar on stderr while the block runs; None where stderr is no terminal.
 
-    The total comes from a second walk beside the scan, which is ahead of it as soon as photos are scored.
+    The total comes from a second walk beside the scan, which is ahead of it as soon as photos are scored; it
+    begins with the first photo that has to be, so a rescan of unchanged photos is not slowed down by it.
     """
     if not sys.stderr.isatty():
         yield None
@@ -123,19 +126,22 @@ def progress(paths: Sequence[Path], exclude: Sequence[str]) -> Iterator[Callable
 
     def show(summary: ScanSummary) -> None:
         done = summary.scored + summary.unchanged + summary.failed
-        speed = bar.tasks[task].speed
-        rate = f"{speed:.0f} photos/s" if speed else ""
+        if done < summary.photos and counter.ident is None:
+            counter.start()
         failures = f"{summary.failed} failed" if summary.failed else ""
-        bar.update(task, completed=done, rate=rate, failures=failures)
+        bar.update(task, completed=done, failures=failures)
+        # rich knows no speed before the second update
+        speed = bar.tasks[task].speed or done / max(bar.tasks[task].elapsed or 0.0, 0.1)
+        bar.update(task, rate=f"{speed:.{speed < 10:d}f} photos/s" if done else "")
 
     counter = threading.Thread(target=count, daemon=True)
     with bar:
-        counter.start()
         try:
             yield show
         finally:
             stopped.set()
-            counter.join()
+            if counter.ident is not None:
+                counter.join()
 
 
 def _count(paths: Sequence[Path], exclude: Sequence[str], stopped: threading.Event) -> int | None:

@@ -16,21 +16,22 @@ import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from cgiaa_cli.errors import PhotoError
 from cgiaa_cli.imaging import formats
 
-__all__ = ["DEFAULT_MAX_PIXELS", "VIEW_LONG_SIDE", "Photo", "decode"]
+__all__ = ["DEFAULT_MAX_PIXELS", "VIEW_LONG_SIDE", "Photo", "decode", "require_photo"]
 
 VIEW_LONG_SIDE = 768
 DEFAULT_MAX_PIXELS = 300_000_000
 """Twice the largest camera sensor on sale; such a photo takes about 0.5 GB as JPEG and 2 GB as PNG to decode."""
 
+_BYTES_PER_PIXEL = 8  # four channels of 16 bits without compression; no photo has more
 _RAW_PREVIEW_LONG_SIDE = 1000  # px; a smaller preview is a thumbnail, too coarse to judge focus by
 _DNG_VERSION = 50706
 _ORIENTATION = 274
@@ -40,6 +41,8 @@ _CUT = "the file is incomplete: copy or download it again"
 # Pillow's own guard is one global number and warns before it refuses; `decode` checks each photo against the
 # caller's limit before any pixel is decoded, and says which option raises it
 Image.MAX_IMAGE_PIXELS = None
+# of a text or a colour profile, unpacked; Pillow's own 1 MiB refuses PNGs with an edit history or a printer's profile
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
 # Pillow warns about damaged metadata that scoring does not use; pixels that are damaged raise
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
@@ -75,12 +78,7 @@ def decode(data: bytes, *, suffix: str = "", max_pixels: int = DEFAULT_MAX_PIXEL
         PhotoError: empty, truncated, corrupt, bomb (too many pixels), extra (a package is missing) or
             unsupported. Nothing else is raised, whatever the bytes are.
     """
-    if not data:
-        raise PhotoError("empty", "the file has no bytes", mend="restore it from a backup or delete it")
-    head = data[: formats.HEAD_BYTES]
-    kind = formats.sniff(head, suffix)
-    if kind is None:
-        raise _not_a_photo(head)
+    kind = require_photo(data[: formats.HEAD_BYTES], len(data), suffix=suffix, max_pixels=max_pixels)
     _hush()
     try:
         _require_whole(data, kind)
@@ -97,6 +95,35 @@ def decode(data: bytes, *, suffix: str = "", max_pixels: int = DEFAULT_MAX_PIXEL
         raise _explain(error, kind) from error
 
 
+def require_photo(head: bytes, size: int, *, suffix: str = "", max_pixels: int = DEFAULT_MAX_PIXELS) -> str:
+    """The format of a photo, told before all of it is read: what bears a photo's name may be a disk image.
+
+    Args:
+        head: the first `formats.HEAD_BYTES` bytes.
+        size: of the file, bytes.
+        suffix, max_pixels: as for `decode`.
+
+    Returns:
+        A format as `formats.sniff` names it.
+
+    Raises:
+        PhotoError: empty, no photo, or of more bytes than a photo of `max_pixels` can have (bomb).
+    """
+    if not size:
+        raise PhotoError("empty", "the file has no bytes", mend="restore it from a backup or delete it")
+    kind = formats.sniff(head, suffix)
+    if kind is None:
+        raise _not_a_photo(head)
+    pixels = max(max_pixels, DEFAULT_MAX_PIXELS)  # a low limit is about pixels: animations have bytes for many
+    if size > _BYTES_PER_PIXEL * pixels:
+        raise PhotoError(
+            "bomb",
+            f"{size} bytes are more than {_BYTES_PER_PIXEL} for each pixel of the limit of {pixels}",
+            mend="if the photo is genuine, raise the limit with --max-pixels",
+        )
+    return kind
+
+
 def _hush() -> None:
     """Keep Pillow's warnings off stderr.
 
@@ -110,9 +137,7 @@ def _hush() -> None:
 def _not_a_photo(head: bytes) -> PhotoError:
     name = formats.foreign(head)
     if name is not None:
-        return PhotoError(
-            "unsupported", f"this is {name}", mend="convert it to JPEG, or leave it out with --exclude"
-        )
+        return PhotoError("unsupported", f"this is {name}", mend="convert it to JPEG, or leave it out with --exclude")
     return PhotoError("corrupt", "the bytes are not those of any photo format", mend=_BROKEN)
 
 
@@ -120,6 +145,12 @@ def _explain(error: Exception, kind: str) -> PhotoError:
     text = " ".join(str(error).split())
     if isinstance(error, EOFError) or re.search(r"truncat|premature|unexpected end|end of file", text, re.I):
         return PhotoError("truncated", f"the {kind} data end too early", mend=_CUT)
+    if "MAX_TEXT" in text:  # Pillow's text names its own constants
+        return PhotoError(
+            "unsupported",
+            f"its texts or its colour profile unpack to more than {PngImagePlugin.MAX_TEXT_CHUNK >> 20} MiB",
+            mend="save it again without metadata",
+        )
     if isinstance(error, UnidentifiedImageError):
         if kind in ("tiff", "bmp", "avif"):  # formats of which Pillow reads a part
             return PhotoError(
@@ -171,6 +202,13 @@ def _riff_is_whole(data: bytes) -> bool:
     return len(data) >= 8 + int.from_bytes(data[4:8], "little")
 
 
+def _tiff_is_whole(data: bytes) -> bool:
+    """Whether the first directory, which most programs write behind the pixels, begins within the data."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    offset = data[8:16] if b"+" in data[2:4] else data[4:8]  # BigTIFF has longer ones
+    return int.from_bytes(offset, order) < len(data)
+
+
 def _boxes_are_whole(data: bytes) -> bool:
     """Whether the last top-level box of an ISO file (HEIF, AVIF, CR3) ends within the data."""
     at = 0
@@ -190,6 +228,7 @@ _WHOLE: dict[str, Callable[[bytes], bool]] = {
     "jpeg": _jpeg_is_whole,
     "png": _png_is_whole,
     "webp": _riff_is_whole,
+    "tiff": _tiff_is_whole,
     "heif": _boxes_are_whole,
     "avif": _boxes_are_whole,
 }
@@ -239,9 +278,7 @@ def _decode_image(data: bytes, kind: str, max_pixels: int, orientation: int | No
             flat.thumbnail((VIEW_LONG_SIDE, VIEW_LONG_SIDE), Image.Resampling.BILINEAR)
         view = np.asarray(_to_srgb(flat, profile))
     luma = _upright(native, orientation)
-    return Photo(
-        np.ascontiguousarray(_upright(view, orientation)), luma, luma.shape[1], luma.shape[0], kind
-    )
+    return Photo(np.ascontiguousarray(_upright(view, orientation)), luma, luma.shape[1], luma.shape[0], kind)
 
 
 def _jpeg_luma(data: bytes) -> NDArray[np.uint8]:

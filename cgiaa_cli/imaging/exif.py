@@ -26,7 +26,9 @@ logging.getLogger("exifread").setLevel(logging.CRITICAL + 1)
 
 _MAX_READS = 40_000  # a rich block takes about 3,000; a crafted one could keep exifread busy for minutes
 _MAX_BLOCK = 1 << 18  # HEIF does not tell the end of the block where we look; EXIF fits 64 KiB elsewhere
-_TIFF_START = re.compile(rb"(?:Exif\x00\x00)(?=II\*\x00|MM\x00\*)|(?=II\*\x00\x08\x00\x00\x00|MM\x00\*\x00\x00\x00\x08)")
+_TIFF_START = re.compile(
+    rb"(?:Exif\x00\x00)(?=II\*\x00|MM\x00\*)|(?=II\*\x00\x08\x00\x00\x00|MM\x00\*\x00\x00\x00\x08)"
+)
 _EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
 
 
@@ -192,7 +194,7 @@ def _degrees(tags: dict[str, Any], axis: str, negative: str, limit: float) -> fl
     parts = [_float(value) for value in _values(tags, f"GPS GPS{axis}")[:3]]
     if not parts or any(part is None or part < 0 for part in parts):
         return None
-    value = sum((part or 0.0) / 60**i for i, part in enumerate(parts))
+    value: float = sum((part or 0.0) / 60.0**i for i, part in enumerate(parts))
     if value > limit:
         return None
     reference = (_text(tags, f"GPS GPS{axis}Ref") or "").upper()
@@ -236,9 +238,7 @@ def _jpeg_block(data: bytes, start: int) -> Iterator[bytes]:
         at += 2 + max(2, length)
 
 
-def _chunk_block(
-    data: bytes, at: int, wanted: bytes, header: str, *, overhead: int, align: int
-) -> Iterator[bytes]:
+def _chunk_block(data: bytes, at: int, wanted: bytes, header: str, *, overhead: int, align: int) -> Iterator[bytes]:
     """The named chunk of a PNG or RIFF file; `overhead` is what surrounds a chunk's payload, in bytes."""
     while at + 8 <= len(data):
         first, second = struct.unpack_from(header, data, at)

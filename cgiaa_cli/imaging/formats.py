@@ -24,30 +24,160 @@ HEAD_BYTES = 64
 """How many bytes `sniff` and `foreign` want; fewer is allowed, and then less is told apart."""
 
 RAW_SUFFIXES = frozenset(
-    ".cr2 .cr3 .nef .arw .dng .raf .rw2 .orf .nrw .pef .srw .sr2 .rwl .3fr .iiq .erf .mef .mos".split()
+    [
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".dng",
+        ".raf",
+        ".rw2",
+        ".orf",
+        ".nrw",
+        ".pef",
+        ".srw",
+        ".sr2",
+        ".rwl",
+        ".3fr",
+        ".iiq",
+        ".erf",
+        ".mef",
+        ".mos",
+    ]
 )
 
-ADOPTING_SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .heic .heif .hif".split())
+ADOPTING_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".jfif", ".heic", ".heif", ".hif"])
 """What cameras write beside a RAW of the same stem; the pair is one photo (see `library.walk`)."""
 
 PHOTO_SUFFIXES = (
     ADOPTING_SUFFIXES
     | RAW_SUFFIXES
-    | frozenset(".png .apng .webp .tif .tiff .gif .bmp .dib .avif .heics .jxl .mpo".split())
+    | frozenset([".png", ".apng", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib", ".avif", ".heics", ".jxl", ".mpo"])
 )
 
 OTHER_SUFFIXES = frozenset(
     # videos and sound: some share the container of HEIF, and all are large
-    ".mp4 .m4v .mov .qt .avi .mkv .webm .mts .m2ts .mpg .mpeg .wmv .3gp .3g2 .flv .insv .lrv .braw .r3d "
-    ".mp3 .m4a .wav .aac .flac .ogg "
-    # sidecars and catalogues
-    ".xmp .pp3 .json .aae .thm .cos .dop .on1 .arp .rss .lrcat .lrdata .lrprev .ini .db .db-wal .db-shm "
-    ".sqlite .sqlite3 .cosessiondb .vrd .nksc .dr4 .ctg .dat .bup .ifo .vob .gpx .kml "
-    # documents, programs and archives
-    ".txt .md .rtf .pdf .doc .docx .xls .xlsx .ppt .pptx .odt .ods .csv .tsv .html .htm .xml .yaml .yml .toml "
-    ".log .svg .eps .ai .psd .psb .xcf .kra .afphoto .icc .icm .cube .lut .py .pyc .js .css .c .h .sh .exe "
-    ".dll .so .zip .tar .gz .bz2 .xz .zst .7z .rar .iso .dmg .part .tmp .bak .lnk .url .npy .npz .onnx "
-    ".parquet .pt .safetensors".split()
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".qt",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mts",
+        ".m2ts",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".3gp",
+        ".3g2",
+        ".flv",
+        ".insv",
+        ".lrv",
+        ".braw",
+        ".r3d",
+        ".mp3",
+        ".m4a",
+        ".wav",
+        ".aac",
+        ".flac",
+        ".ogg",
+        ".xmp",
+        ".pp3",
+        ".json",
+        ".aae",
+        ".thm",
+        ".cos",
+        ".dop",
+        ".on1",
+        ".arp",
+        ".rss",
+        ".lrcat",
+        ".lrdata",
+        ".lrprev",
+        ".ini",
+        ".db",
+        ".db-wal",
+        ".db-shm",
+        ".sqlite",
+        ".sqlite3",
+        ".cosessiondb",
+        ".vrd",
+        ".nksc",
+        ".dr4",
+        ".ctg",
+        ".dat",
+        ".bup",
+        ".ifo",
+        ".vob",
+        ".gpx",
+        ".kml",
+        ".txt",
+        ".md",
+        ".rtf",
+        ".pdf",
+        ".doc",
+        ".docx",
+        ".xls",
+        ".xlsx",
+        ".ppt",
+        ".pptx",
+        ".odt",
+        ".ods",
+        ".csv",
+        ".tsv",
+        ".html",
+        ".htm",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".log",
+        ".svg",
+        ".eps",
+        ".ai",
+        ".psd",
+        ".psb",
+        ".xcf",
+        ".kra",
+        ".afphoto",
+        ".icc",
+        ".icm",
+        ".cube",
+        ".lut",
+        ".py",
+        ".pyc",
+        ".js",
+        ".css",
+        ".c",
+        ".h",
+        ".sh",
+        ".exe",
+        ".dll",
+        ".so",
+        ".zip",
+        ".tar",
+        ".gz",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".7z",
+        ".rar",
+        ".iso",
+        ".dmg",
+        ".part",
+        ".tmp",
+        ".bak",
+        ".lnk",
+        ".url",
+        ".npy",
+        ".npz",
+        ".onnx",
+        ".parquet",
+        ".pt",
+        ".safetensors",
+    ]
 )
 
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))

@@ -50,9 +50,7 @@ def _noise(tile: NDArray[np.uint8]) -> float:
     return float(np.median(np.abs(mask)) / 0.6745 / 6.0 / 255.0)
 
 
-def measure(
-    view: NDArray[np.uint8], tiles: NDArray[np.uint8], width: int, height: int
-) -> NDArray[np.float32]:
+def measure(view: NDArray[np.uint8], tiles: NDArray[np.uint8], width: int, height: int) -> NDArray[np.float32]:
     """The numbers of `MEASURES`, in that order.
 
     Args:

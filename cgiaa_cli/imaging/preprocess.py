@@ -2,9 +2,9 @@
 
 Three inputs, all made from a `decode.Photo`:
 
-* ``photo``: the whole frame, squeezed to 260 x 260 (aspect is lost here and handed over in `measures`);
+* ``photo``: the whole frame, squeezed to 240 x 240 (aspect is lost here and handed over in `measures`);
 * ``tiles``: four 112 x 112 luma tiles at *native* scale, taken where the detail is, because a
-  24-megapixel photo squeezed to 260 px hides a missed focus;
+  24-megapixel photo squeezed to 240 px hides a missed focus;
 * ``measures``: the numbers of `measure.MEASURES`.
 """
 
@@ -21,19 +21,19 @@ from PIL import Image
 from cgiaa_cli.imaging.decode import VIEW_LONG_SIDE, Photo
 from cgiaa_cli.imaging.measure import MEASURES, measure
 
-__all__ = ["PREPROCESS", "Inputs", "batch", "detail_tiles", "prepare", "preprocess_hash"]
+__all__ = ["PREPROCESS", "Inputs", "batch", "detail_tiles", "prepare", "preprocess_hash", "squeeze"]
 
 PREPROCESS: dict[str, object] = {
-    "version": 1,
+    "version": 2,
     "view_long_side": VIEW_LONG_SIDE,
-    "photo_size": 260,
+    "photo_size": 240,
     "photo_resize": "squeeze, bilinear with antialias, sRGB, uint8",
     "tiles": 4,
     "tile_size": 112,
     "tile_scale": "native luma, cells of most detail",
     "measures": list(MEASURES),
 }
-SIZE = 260
+SIZE = 240
 TILES = 4
 TILE = 112
 
@@ -43,7 +43,7 @@ class Inputs:
     """One photo as the encoder reads it.
 
     Attributes:
-        photo: (260, 260, 3) uint8 sRGB.
+        photo: (240, 240, 3) uint8 sRGB.
         tiles: (4, 112, 112) uint8 luma at native scale.
         measures: (len(MEASURES),) float32.
     """
@@ -61,13 +61,17 @@ def preprocess_hash() -> str:
 
 def prepare(photo: Photo) -> Inputs:
     """Turn a decoded photo into the encoder's inputs (see the module's text for shapes)."""
-    squeezed = Image.fromarray(photo.view).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     tiles = detail_tiles(photo.view, photo.luma)
     return Inputs(
-        photo=np.asarray(squeezed),
+        photo=squeeze(photo.view),
         tiles=tiles,
         measures=measure(photo.view, tiles, photo.width, photo.height),
     )
+
+
+def squeeze(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The whole (h, w, 3) view as (240, 240, 3)."""
+    return np.asarray(Image.fromarray(view).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 
 def detail_tiles(view: NDArray[np.uint8], luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -84,15 +88,16 @@ def detail_tiles(view: NDArray[np.uint8], luma: NDArray[np.uint8]) -> NDArray[np
         (4, 112, 112) uint8. A photo smaller than a tile is mirrored outward.
     """
     small = view[..., 1].astype(np.int16)
-    energy = np.zeros(small.shape, np.float32)
+    energy: NDArray[np.float32] = np.zeros(small.shape, np.float32)
     energy[:, 1:] += np.abs(np.diff(small, axis=1))
     energy[1:] += np.abs(np.diff(small, axis=0))
     height, width = luma.shape
     rows, columns = max(1, height // TILE), max(1, width // TILE)
-    grid = _cell_means(energy, min(rows, energy.shape[0]), min(columns, energy.shape[1]))
+    cells = (min(rows, len(energy)), min(columns, energy.shape[1]))
+    grid = _cell_means(energy, *cells)
     order = np.argsort(grid, axis=None, kind="stable")[::-1]
-    chosen = [divmod(int(order[i % len(order)]), grid.shape[1]) for i in range(TILES)]
-    return np.stack([_cut(luma, cell, grid.shape) for cell in chosen])
+    chosen = [divmod(int(order[i % len(order)]), cells[1]) for i in range(TILES)]
+    return np.stack([_cut(luma, cell, cells) for cell in chosen])
 
 
 def _cell_means(values: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
@@ -102,9 +107,7 @@ def _cell_means(values: NDArray[np.float32], rows: int, columns: int) -> NDArray
     return np.asarray(sums, np.float32)
 
 
-def _cut(
-    luma: NDArray[np.uint8], cell: tuple[int, int], grid: tuple[int, ...]
-) -> NDArray[np.uint8]:
+def _cut(luma: NDArray[np.uint8], cell: tuple[int, int], grid: tuple[int, int]) -> NDArray[np.uint8]:
     height, width = luma.shape
     top = min(cell[0] * height // grid[0], max(0, height - TILE))
     left = min(cell[1] * width // grid[1], max(0, width - TILE))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from typing import Any
 
@@ -14,6 +12,7 @@ from cgiaa_cli.bundles import Bundle
 from cgiaa_cli.config import DEVICES
 from cgiaa_cli.errors import BundleError, CgiaaError, DeviceError, UsageError
 from cgiaa_cli.imaging.preprocess import Inputs, batch
+from cgiaa_cli.inference import usable_cpus
 from cgiaa_cli.inference.scores import ATTRIBUTES, Scores
 from cgiaa_cli.paths import escape
 
@@ -49,7 +48,7 @@ class Engine:
         if device not in DEVICES:
             raise UsageError(f"device '{device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
         self.bundle = bundle
-        self._session = _open(bundle, device, threads or _usable_cpus())
+        self._session = _open(bundle, device, threads or usable_cpus())
         self.providers: list[str] = list(self._session.get_providers())
         self.device = "cuda" if CUDA in self.providers else "cpu"
         missing = set(OUTPUTS) - {output.name for output in self._session.get_outputs()}
@@ -73,17 +72,18 @@ class Engine:
             raise CgiaaError(
                 f"ONNX Runtime failed on {self.device}: {_first_line(error)}",
                 path=escape(self.bundle.encoder),
-                mend="try --device cpu or fewer --jobs",
+                mend="try --device cpu or a smaller --batch-size",
             ) from error
         found = dict(zip(OUTPUTS, raw, strict=True))
         self._check(found, len(inputs))
         return [_scores(found, i) for i in range(len(inputs))]
 
     def _check(self, found: dict[str, NDArray[Any]], count: int) -> None:
-        shapes = {"distribution": (count, 10), "attributes": (count, 4)}
+        shapes: dict[str, tuple[int, ...]] = {"distribution": (count, 10), "attributes": (count, 4)}
         shapes |= {"technical": (count,), "complexity": (count,)}
+        shapes |= {"embedding": (count, *found["embedding"].shape[-1:])}
         for name, value in found.items():
-            if value.shape != shapes.get(name, (count, *value.shape[1:])):
+            if value.shape != shapes[name]:
                 raise self._broken(f"output {name} has shape {value.shape}")
             if not np.isfinite(value).all():
                 raise self._broken(f"output {name} has a value that is not finite")
@@ -122,8 +122,9 @@ def _open(bundle: Bundle, device: str, threads: int) -> Any:
     ort = import_onnxruntime()
     available = ort.get_available_providers()
     if device != "cpu" and CUDA in available:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it cannot find
-            getattr(ort, "preload_dlls", lambda: None)()  # CUDA from pip is on no library path
+        # it prints what it cannot find; redirecting stdout would swallow what other threads print meanwhile
+        ort.print = lambda *_, **__: None
+        getattr(ort, "preload_dlls", lambda: None)()  # CUDA from pip is on no library path
         try:
             session = _session(ort, bundle, [CUDA, CPU], threads)
         except Exception as error:
@@ -160,12 +161,6 @@ def _no_cuda(cause: str) -> DeviceError:
         f"CUDA cannot be used: {cause}",
         mend="use --device cpu, or: pip uninstall onnxruntime; pip install 'cgiaa[gpu]'",
     )
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _first_line(error: BaseException) -> str:

@@ -28,14 +28,31 @@ __all__ = ["Found", "Skipped", "walk"]
 
 # thumbnails, bins and indexes that systems and photo programs keep beside the user's own files
 _NOT_FOLDERS = frozenset(
-    "@eadir #recycle #snapshot .thumbnails .thumbs .cache .dtrash .picasaoriginals .git .spotlight-v100 "
-    ".fseventsd .documentrevisions-v100 .temporaryitems .appledouble __macosx $recycle.bin lost+found".split()
+    [
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        ".thumbnails",
+        ".thumbs",
+        ".cache",
+        ".dtrash",
+        ".picasaoriginals",
+        ".git",
+        ".spotlight-v100",
+        ".fseventsd",
+        ".documentrevisions-v100",
+        ".temporaryitems",
+        ".appledouble",
+        "__macosx",
+        "$recycle.bin",
+        "lost+found",
+    ]
 ) | {"system volume information"}
 _NOT_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "icon\r"))
-# NONBLOCK: a FIFO that took the file's place since the stat must not hang the scan
-_OPEN_FLAGS = (
-    os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-)
+_LEAVE_OUT = "leave it out with --exclude"
+_BROKEN_LINK = f"broken symbolic link; mend or delete it, or {_LEAVE_OUT}"
+_NOT_REGULAR = f"not a regular file; {_LEAVE_OUT}"
+_NO_PHOTO = "not a photo; name a photo, or a folder with photos"
 _Identity = tuple[int, int]
 
 
@@ -46,7 +63,7 @@ class Found:
     Attributes:
         path: absolute, by the name that the user knows (symbolic links are not resolved).
         size: bytes; may be 0, `decode` reports that.
-        mtime_ns: modification time, nanoseconds since the epoch.
+        mtime_ns: modification time, nanoseconds since the epoch, within 64 bits.
         companions: the RAWs of the same shot in the same folder, sorted; not photos of their own.
     """
 
@@ -58,7 +75,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something the user may have expected to be scanned, and why it was not."""
+    """Something the user may have expected to be scanned, and why it was not: cause and mend."""
 
     path: Path
     reason: str
@@ -72,9 +89,7 @@ class _Roots:
     files: dict[str, list[str]] = field(default_factory=dict)
 
 
-def walk(
-    roots: Iterable[str | os.PathLike[str]], exclude: Sequence[str] = ()
-) -> Iterator[Found | Skipped]:
+def walk(roots: Iterable[str | os.PathLike[str]], exclude: Sequence[str] = ()) -> Iterator[Found | Skipped]:
     """Every photo below `roots`, once, in sorted order (a folder's files, then its subfolders).
 
     Symbolic links are followed, but no real folder is entered twice, so loops end and overlapping roots do not
@@ -107,7 +122,7 @@ def _check(roots: Iterable[str | os.PathLike[str]]) -> _Roots:
         except (OSError, ValueError) as error:
             link = os.path.islink(root) if "\0" not in root else False
             raise UsageError(
-                "is a broken symbolic link" if link else _because(error, "cannot be opened"),
+                "is a broken symbolic link" if link else _cause(error),
                 path=paths.escape(root),
                 mend="name a folder or a photo that exists",
             ) from error
@@ -207,7 +222,12 @@ def _photos(files: Iterable[tuple[str, str]], named: bool = False) -> Iterator[F
     for path, info, _, _ in kept:
         if path not in owners:
             raws = tuple(Path(raw) for raw in companions.get(path, ()))
-            yield Found(Path(path), info.st_size, info.st_mtime_ns, raws)
+            yield Found(Path(path), info.st_size, _64_bits(info.st_mtime_ns), raws)
+
+
+def _64_bits(number: int) -> int:
+    """What a database can hold: damaged file systems have times thousands of years away."""
+    return max(-(1 << 63), min(number, (1 << 63) - 1))
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -239,40 +259,37 @@ def _pair(
 def _inspect(path: str, name: str, suffix: str, named: bool) -> os.stat_result | Skipped | None:
     """The stat of a photo; None for what is silently not one; `Skipped` for what the user should hear about."""
     if name.startswith("._") or name.lower() in _NOT_FILES or suffix in OTHER_SUFFIXES:
-        return Skipped(Path(path), "not a photo") if named else None
+        return Skipped(Path(path), _NO_PHOTO) if named else None
     expected = named or suffix in PHOTO_SUFFIXES
     try:
         info = os.stat(path)
     except OSError as error:
-        if not expected or not os.path.islink(path):
-            # gone between listing and stat: the next scan will tell; not worth a line
-            return Skipped(Path(path), _because(error, "cannot be read")) if named else None
-        return Skipped(Path(path), "broken symbolic link")
+        link = os.path.islink(path)
+        gone = isinstance(error, FileNotFoundError) and not link  # since it was listed: not worth a line
+        if not named and (gone or not expected):
+            return None
+        broken = link and not isinstance(error, PermissionError)
+        return Skipped(Path(path), _BROKEN_LINK if broken else _because(error, "cannot be read"))
     if not stat.S_ISREG(info.st_mode):
         folder = stat.S_ISDIR(info.st_mode)
-        return Skipped(Path(path), "not a regular file") if expected and not folder else None
+        return Skipped(Path(path), _NOT_REGULAR) if expected and not folder else None
     if suffix in PHOTO_SUFFIXES:
         return info
     try:
-        head = _head(path)
+        with paths.open_regular(path) as file:
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         return Skipped(Path(path), _because(error, "cannot be read"))
     if sniff(head, suffix) is None:
-        return Skipped(Path(path), "not a photo") if named else None
+        return Skipped(Path(path), _NO_PHOTO) if named else None
     return info
 
 
-def _head(path: str) -> bytes:
-    descriptor = os.open(path, _OPEN_FLAGS)
-    try:
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.read(descriptor, HEAD_BYTES) if regular else b""
-    finally:
-        os.close(descriptor)
+def _because(error: OSError, what: str) -> str:
+    return f"{what}: {_cause(error)}; make it readable, or {_LEAVE_OUT}"
 
 
-def _because(error: Exception, what: str) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file or folder"
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{what}: {reason}"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
