@@ -189,7 +189,8 @@ class TextTower(nn.Module):
         if self.kind == "open_clip":
             found = self.trunk(ids)
             return found[0] if isinstance(found, tuple) else found
-        states = self.trunk(input_ids=ids, attention_mask=mask).last_hidden_state
+        seen = None if mask.is_meta else mask  # transformers looks at its values, which are not there in a plan
+        states = self.trunk(input_ids=ids, attention_mask=seen).last_hidden_state
         if self.pool == "cls":
             return states[:, 0]
         weight = mask.unsqueeze(-1).to(states.dtype)

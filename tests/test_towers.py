@@ -11,7 +11,7 @@ import pytest
 import torch
 from cgiaa_models.student import EARLY, JUDGE, LATE, SEMANTIC, Towers
 from cgiaa_models.tokens import Tokens, clip_tokenizer
-from cgiaa_models.towers import DualEncoder, Heads
+from cgiaa_models.towers import DualEncoder, Heads, TextTower
 from cgiaa_training.pretrained import build, name_faults
 from torch import Tensor
 
@@ -71,6 +71,15 @@ def test_our_towers_give_the_students_features() -> None:
         torch.testing.assert_close(model.image(photos), last)
         # a photo of another size is squeezed to the tower's
         assert model.encode_image(_photos((100, 150))).shape == (2, 16)
+
+
+def test_a_sentence_encoder_can_be_planned_without_weights(tokens: dict[str, Any]) -> None:
+    config = {"model_type": "bert", "vocab_size": 50000, "hidden_size": 32, "num_hidden_layers": 1}
+    config |= {"num_attention_heads": 2, "intermediate_size": 64}
+    with torch.device("meta"):
+        tower = TextTower({"kind": "transformers", "config": config, "tokens": tokens, "pool": "mean"})
+        ids = torch.ones(3, 16, dtype=torch.int64)
+        assert tower(ids, ids).shape == (3, 32)
 
 
 @pytest.mark.parametrize("image", ["timm:test_vit", "timm:test_byobnet"])
