@@ -5,22 +5,27 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from cgiaa_models.student import EARLY, FEATURES, JUDGE, LATE, Student, Towers, tilted
+from cgiaa_training import distill as distill_stage
 from cgiaa_training import evaluate as evaluation
 from cgiaa_training import export
 from cgiaa_training import features as features_of
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import crop_edit, crops, iou, load_photo, rated
 from cgiaa_training.distill import DistillConfig, distill
+from cgiaa_training.fusion import FusionConfig
 from cgiaa_training.heads import Strengths
 from cgiaa_training.loop import LoopConfig
 from cgiaa_training.metrics import correlations, emd, interval
+from cgiaa_training.recipe import Recipe
 from cgiaa_training.ridge import Ridge, out_of_fold
+from cgiaa_training.run import Context
 from cgiaa_training.synthetic import make
 from cgiaa_training.tune import Lesson, tune
 from conftest import RunCli, picture, write_tiny_bundle
@@ -285,6 +290,40 @@ def test_a_student_learns_from_pictures_of_known_quality(
     assert torch.allclose(distribution.sum(1), torch.ones(3), atol=1e-5)
     assert attributes.shape == (3, 4) and technical.shape == complexity.shape == (3,)
     assert torch.allclose(embedding.norm(dim=1), torch.ones(3), atol=1e-4)
+
+
+def test_the_student_is_taught_by_map_where_the_recipe_says_so(
+    student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "data", 20, 0)
+    config = DistillConfig(
+        rated=("tiny-photos",), crops="", photos=(), weights="random", teacher_features=0, map_weight=100.0
+    )
+    with pytest.raises(UsageError, match=r"map_weight needs MAP; give the recipe a section \[fusion\]"):
+        distill(tmp_path / "data", tmp_path / "run", config, say=lambda _: None)
+    asked: list[str] = []
+
+    def predict(context: Context, images: list[str], name: str) -> np.ndarray:  # type: ignore[type-arg]
+        asked.extend(images)
+        return np.eye(10)[np.arange(len(images)) % 10]
+
+    class Taught(Exception):
+        """Carries what the student would be taught."""
+
+    def tune(towers: object, lesson: Any, *_: object, **__: object) -> None:
+        raise Taught(lesson.opinions[:, 0])
+
+    monkeypatch.setattr(distill_stage.fusion, "predict", predict)
+    monkeypatch.setattr(distill_stage, "tune", tune)
+    context = Context(Recipe("x", fusion=FusionConfig(("tiny-photos",)), distill=config), tmp_path / "data", tmp_path)
+    with pytest.raises(CgiaaError, match="the stage 'fusion' is not done"):
+        distill_stage.run(context)
+    record = {"fingerprint": context.recipe.fingerprint("fusion"), "results": {}}
+    (context.folder("fusion") / "results.json").write_text(json.dumps(record))
+    with pytest.raises(Taught) as caught:
+        distill_stage.run(context)
+    wanted = np.arange(len(asked)) % 10
+    assert asked and np.corrcoef(caught.value.args[0], wanted)[0, 1] > 0.99
 
 
 def test_tail_of_stem_is_the_tower(student: Student) -> None:

@@ -2,8 +2,9 @@
 
 1. *Frozen features* (`training.features`): what the towers see of every photo, computed once.
 2. *Teachers*: regressions on frozen features. Beauty: on more towers than the student has, from the rated photos, with
-   a share of the judge's own opinion. Technical quality and complexity: on the student's own frozen features.
-   A teacher's opinion of a photo that it learned from comes from a fit without that photo.
+   a share of the judge's own opinion and, where `map_weight` says so, of MAP's. Technical quality and complexity: on
+   the student's own frozen features. A teacher's opinion of a photo that it learned from comes from a fit without
+   that photo.
 3. *Tune* (`training.tune`): the tail of the semantic tower learns all opinions and the teacher's features.
 4. *Heads* (`training.heads`): linear in standardised features, in closed form.
 
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.student import BESIDE, EARLY, FEATURES, JUDGE, LATE, Student, Towers
+from cgiaa_training import fusion
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import Job, crop_edit, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
@@ -60,6 +62,7 @@ class DistillConfig:
         weights: `published` (training/weights.py) or `random`, for trials without them.
         ridge_teacher, ridge_technical, ridge_complexity: strength of the teachers' ridges, see ridge.py.
         judge_weight: of the AVA judge's opinion beside that of the beauty teacher, which has 1.
+        map_weight: of MAP's opinion (the stage fusion) beside it; 0: it is not asked.
         teacher_features: principal components of the teacher's features that the tail learns to give.
         feature_weight: of the loss on them.
         heads: how stiff the student's heads are.
@@ -76,6 +79,7 @@ class DistillConfig:
     ridge_technical: float = 0.3
     ridge_complexity: float = 0.3
     judge_weight: float = 0.15
+    map_weight: float = 0.0
     teacher_features: int = 64
     feature_weight: float = 0.5
     damaged: int = 300
@@ -96,7 +100,7 @@ class DistillConfig:
             faults.append(f"weights must be one of {', '.join(SOURCES)}")
         positive = ("ridge_teacher", "ridge_technical", "ridge_complexity")
         faults += [f"{name} must be above 0" for name in positive if getattr(self, name) <= 0]
-        least = ("judge_weight", "teacher_features", "feature_weight", "damaged", "pairs")
+        least = ("judge_weight", "map_weight", "teacher_features", "feature_weight", "damaged", "pairs")
         return faults + [f"{name} must be 0 or more" for name in least if getattr(self, name) < 0]
 
 
@@ -134,7 +138,7 @@ class _Here(Context):
 def plan(context: Context) -> Plan:
     """What it would cost: frozen features once, then the tuning."""
     config: DistillConfig = context.recipe.distill
-    sets = _load(config, context.data)
+    sets = _load(config, context)
     photos = sum(len(part.samples) for part in sets)
     towers = Towers().eval()
     learner = Learner(towers, BESIDE, len(LABELS), max(1, config.teacher_features))
@@ -163,12 +167,14 @@ class _Set:
         return low + (high - low) * (values - least) / (most - least)
 
 
-def _load(config: DistillConfig, data: Path) -> list[_Set]:
+def _load(config: DistillConfig, context: Context) -> list[_Set]:
     """Rated sets first, then crops, then photos without ratings; each once."""
+    if config.map_weight and context.recipe.fusion is None:
+        raise UsageError("distill.map_weight needs MAP", mend="give the recipe a section [fusion], or leave it out")
     names = dict.fromkeys([*config.rated, *([config.crops] if config.crops else []), *config.photos])
     found = []
     for name in names:
-        one = load_set(name, data)
+        one = load_set(name, context.data)
         samples = [s for s in one.samples if s.image is not None]
         unique = {s.image: s for s in reversed(samples)}  # a photo with several captions is one photo
         ranges = {label: limits for label, limits in one.description.labels.items()}
@@ -182,7 +188,9 @@ class _Distilling:
     def __init__(self, context: Context, config: DistillConfig) -> None:
         self.context, self.config = context, config
         self.folder = context.folder("distill")
-        self.sets = _load(config, context.data)
+        self.sets = _load(config, context)
+        if config.map_weight:
+            context.results("fusion")
         if config.weights == "random":
             torch.manual_seed(context.recipe.seed)
             self.towers = Towers().eval().requires_grad_(False)
@@ -258,6 +266,8 @@ class _Distilling:
                 components = PCA(self.config.teacher_features, random_state=0).fit_transform(parts[-1])
         beauty = unit(out_of_fold(np.concatenate(parts, 1), labels["score"], self.config.ridge_teacher))
         beauty = unit(beauty + self.config.judge_weight * unit(judged @ SCORES))
+        if self.config.map_weight:
+            beauty = unit(beauty + self.config.map_weight * unit(self._mapped() @ SCORES))
         others = [
             unit(out_of_fold(own, labels[name], strength)) if np.isfinite(labels[name]).any() else np.zeros(len(own))
             for name, strength in (
@@ -266,6 +276,14 @@ class _Distilling:
             )
         ]
         return columns(components), np.stack([beauty, *others], 1)
+
+    def _mapped(self) -> Array:
+        """MAP's distributions (N, 10)."""
+        found = []
+        for part in self.sets:
+            self.context.say(f"distill: MAP judges {len(part.samples)} photos of {part.name}")
+            found.append(fusion.predict(self.context, [str(s.image) for s in part.samples], f"distill-{part.name}"))
+        return np.concatenate(found)
 
     # --- evidence of single attributes ---------------------------------------------------------------------------
 
