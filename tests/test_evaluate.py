@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 import torch
 from cgiaa_models.judge import MobileNetV1
 from cgiaa_training import weights
-from cgiaa_training.evaluate import Found, Look, look_of, measure, measure_manifest
+from cgiaa_training.data import CropEdit
+from cgiaa_training.evaluate import BASELINES, Found, Look, look_of, measure, measure_manifest
 from conftest import RunCli, picture
 
 from cgiaa_cli import bundles
-from cgiaa_cli.errors import UsageError
+from cgiaa_cli.errors import CgiaaError, UsageError
+from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.inference.engine import Engine
 
 LEVELS = [0.15, 0.3, 0.45, 0.6, 0.7]
@@ -125,8 +128,29 @@ def test_the_baseline_can_judge_crops_and_damage_too(look: Look, tmp_path: Path,
     assert shares["color_light"] == shares["general"]  # it has one number only
 
 
+def test_smartcrop_scores_crops_as_it_does_by_itself_and_nothing_else(
+    look: Look, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+    from smartcrop import SmartCrop
+
+    photo = mine.parent / "0.jpg"
+    image = Image.fromarray(decode(photo.read_bytes()).view)
+    theirs = SmartCrop().analyse(image, image.width // 2, image.height // 2, step=16)["crops"]
+    assert len({crop["score"] for crop in theirs}) > 3
+    boxes = [(crop["x"], crop["y"], crop["width"], crop["height"]) for crop in theirs]
+    ours = BASELINES["smartcrop"]()([(photo, CropEdit(box)) for box in boxes])["composition"]
+    assert ours == pytest.approx([crop["score"] for crop in theirs])
+    assert BASELINES["smartcrop"]()([(photo, None)])["composition"].shape == (1,)
+    with pytest.raises(UsageError, match="judges crops only; ask it with --on fcdb_pairs --on fcdb_crop"):
+        list(measure_manifest(look, mine, baselines=["smartcrop"]))
+    monkeypatch.setitem(sys.modules, "smartcrop", None)
+    with pytest.raises(CgiaaError, match="smartcrop is not installed; pip install smartcrop"):
+        BASELINES["smartcrop"]()
+
+
 def test_an_unknown_baseline_is_refused(look: Look, mine: Path) -> None:
-    with pytest.raises(UsageError, match="no such baseline: clip; choose from nima"):
+    with pytest.raises(UsageError, match="no such baseline: clip; choose from nima, smartcrop"):
         list(measure_manifest(look, mine, baselines=["clip"]))
 
 

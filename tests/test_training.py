@@ -17,7 +17,7 @@ from cgiaa_training import evaluate as evaluation
 from cgiaa_training import export
 from cgiaa_training import features as features_of
 from cgiaa_training.damage import DAMAGES
-from cgiaa_training.data import crop_edit, crops, iou, load_photo, rated
+from cgiaa_training.data import CropEdit, crops, iou, load_photo, rated
 from cgiaa_training.distill import DistillConfig, distill
 from cgiaa_training.fusion import FusionConfig
 from cgiaa_training.heads import Strengths
@@ -108,7 +108,7 @@ def test_iou_of_known_boxes() -> None:
 
 def test_a_crop_is_cut_where_it_says(data: Path) -> None:
     path = data / "fcdb" / "images" / "a.jpg"
-    dark, light = (load_photo((path, crop_edit(box))) for box in ((0, 0, 150, 240), (170, 0, 150, 240)))
+    dark, light = (load_photo((path, CropEdit(box))) for box in ((0, 0, 150, 240), (170, 0, 150, 240)))
     assert (dark.width, dark.height) == (150, 240)
     assert light.view.mean() > 4 * dark.view.mean()
 

@@ -17,9 +17,9 @@ from cgiaa_cli.imaging.decode import VIEW_LONG_SIDE, Photo, decode
 __all__ = [
     "DATA",
     "Crop",
+    "CropEdit",
     "Edit",
     "Job",
-    "crop_edit",
     "crops",
     "iou",
     "load_photo",
@@ -95,12 +95,16 @@ def _paths(found: DataSet) -> list[Path]:
     return [Path(sample.image) for sample in found.samples if sample.image is not None]
 
 
-def crop_edit(box: tuple[float, ...]) -> Edit:
-    """An edit that cuts (x, y, w, h) out of a picture (H, W, 3); at least 8 px a side."""
-    x, y, w, h = box
-    top, left = round(y), round(x)
-    bottom, right = max(top + 8, round(y + h)), max(left + 8, round(x + w))
-    return lambda picture: picture[top:bottom, left:right]
+@dataclass(frozen=True)
+class CropEdit:
+    """An edit that cuts `box` (x, y, w, h) out of a picture (H, W, 3); at least 8 px a side."""
+
+    box: tuple[float, ...]
+
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        x, y, w, h = self.box
+        top, left = round(y), round(x)
+        return picture[top : max(top + 8, round(y + h)), left : max(left + 8, round(x + w))]
 
 
 def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:

@@ -23,7 +23,7 @@ import torch
 from cgiaa_models.student import BESIDE, EARLY, FEATURES, JUDGE, LATE, Student, Towers
 from cgiaa_training import fusion
 from cgiaa_training.damage import DAMAGES
-from cgiaa_training.data import Job, crop_edit, iou
+from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
 from cgiaa_training.files import appearing
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
@@ -329,7 +329,7 @@ class _Distilling:
                 clear = [c for c in clear if abs(c[2] - 0.5) > CLEAR and sample.split in LEARNED]
                 best = tuple(sample.extra["best_crop_xywh"])
                 for a, b, votes in clear[: self.config.pairs]:
-                    jobs += [(Path(str(sample.image)), crop_edit(box)) for box in (a, b)]
+                    jobs += [(Path(str(sample.image)), CropEdit(box)) for box in (a, b)]
                     preference.append(votes - 0.5 + iou(a, best) - iou(b, best))
         return jobs, preference
 

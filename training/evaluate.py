@@ -6,6 +6,7 @@ Everything that looks at photos is a `Look`: photos in, one array a quantity out
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from cgiaa_training.damage import DAMAGES
-from cgiaa_training.data import Edit, crop_edit, crops, iou, photo_from_array, rated
+from cgiaa_training.data import CropEdit, Edit, crops, iou, photo_from_array, rated
 from cgiaa_training.manifest import DataSet, load_set, read_image, set_names
 from cgiaa_training.metrics import correlations, distributions, mean, share
 from numpy.typing import NDArray
@@ -106,6 +107,8 @@ def measure(
             raise UsageError(f"no such evaluation: {name}", mend=f"choose from {known}")
     for name in names or SETS:
         for by, one in looks.items():
+            if by == "smartcrop" and name not in CROPS:
+                continue
             say(f"{name}, {by}" if by else name)
             for found in SETS[name](one, data) if name in SETS else _labels(one, load_set(name, data)):
                 yield replace(found, name=f"{found.name}, {by}") if by else found
@@ -126,6 +129,8 @@ def measure_manifest(
     Raises:
         UsageError: no such manifest or baseline, or no column of ratings.
     """
+    if "smartcrop" in baselines:
+        raise UsageError("smartcrop judges crops only", mend=f"ask it with --on {' --on '.join(CROPS)}")
     found = load_set(str(manifest), manifest.parent)
     for by, one in {"": look, **_baselines(baselines)}.items():
         for result in _labels(one, found, (lambda _: None) if by else say):
@@ -174,7 +179,37 @@ def _nima() -> Look:
     return look
 
 
-BASELINES: dict[str, Callable[[], Look]] = {"nima": _nima}
+def _smartcrop() -> Look:
+    """smartcrop's view of crops of a photo (the package of that name): `composition` is its score of a crop."""
+    try:
+        from smartcrop import SmartCrop
+    except ModuleNotFoundError as error:
+        raise CgiaaError("smartcrop is not installed", mend="pip install smartcrop") from error
+    judge = SmartCrop()
+    step = judge.score_down_sample
+
+    def seen(place: Path | str) -> Array:
+        photo = judge.prepare_features_image(Image.fromarray(_photo((place, None)).view))
+        small = (math.ceil(photo.width / step), math.ceil(photo.height / step))
+        return np.asarray(judge.precompute_features(photo.resize(small, Image.Resampling.LANCZOS)))
+
+    def look(jobs: Sequence[Job]) -> Mapping[str, Array]:
+        photos = {place: seen(place) for place in dict.fromkeys(place for place, _ in jobs)}
+        said = []
+        for place, edit in jobs:
+            features = photos[place]
+            height, width = features.shape
+            x, y, w, h = (int(v / step) for v in (edit.box if edit else (0, 0, width * step, height * step)))
+            weights = judge.get_importance(height=min(h, height - y), width=min(w, width - x))
+            prescore = features.sum() * judge.outside_importance
+            said.append(judge.score(features, prescore, (x, y, w, h), weights - judge.outside_importance))
+        return {"composition": np.array(said)}
+
+    return look
+
+
+BASELINES: dict[str, Callable[[], Look]] = {"nima": _nima, "smartcrop": _smartcrop}
+CROPS = ("fcdb_pairs", "fcdb_crop")  # all that smartcrop can be asked
 
 
 def _baselines(names: Sequence[str]) -> dict[str, Look]:
@@ -239,7 +274,7 @@ def _pairs(look: Look, data: Path) -> Iterator[Found]:
     """Of two crops of a photo, does `composition` prefer the one that 4 of 5 people or more prefer?"""
     paths, rows, pairs = crops(data)
     clear = [p for p in pairs if rows[p.photo]["split"] == "test" and abs(p.share_a - 0.5) > CLEAR]
-    scores = look([(paths[p.photo], crop_edit(box)) for p in clear for box in (p.a, p.b)])["composition"]
+    scores = look([(paths[p.photo], CropEdit(box)) for p in clear for box in (p.a, p.b)])["composition"]
     right = (scores[0::2] > scores[1::2]) == np.array([p.share_a > 0.5 for p in clear])
     yield Found("fcdb test pair accuracy, composition", share(right))
 
@@ -252,7 +287,7 @@ def _best_crop(look: Look, data: Path) -> Iterator[Found]:
         if row["split"] != "test":
             continue
         boxes = crop_candidates(row["width"], row["height"])
-        scores = look([(path, crop_edit(box)) for box in boxes])["composition"]
+        scores = look([(path, CropEdit(box)) for box in boxes])["composition"]
         best = tuple(row["best_crop_xywh"])
         found.append(iou(boxes[int(np.argmax(scores))], best))
         width, height = row["width"], row["height"]

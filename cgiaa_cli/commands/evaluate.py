@@ -43,7 +43,10 @@ def evaluate(
         typer.Option(help="Your own ratings: CSV, JSONL or Parquet with a column `photo` and one of numbers."),
     ] = None,
     baseline: Annotated[
-        list[str] | None, typer.Option("--baseline", help="Measure beside it on the same photos: nima (AVA-trained).")
+        list[str] | None,
+        typer.Option(
+            "--baseline", help="Measure beside it on the same photos: nima (AVA-trained), smartcrop (crops only)."
+        ),
     ] = None,
     critiques: Annotated[
         bool, typer.Option("--critiques", help="Measure the critiques instead, see docs/critiques.md.")
