@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import RunCli
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from test_facts import example, facts, page, photo
 
@@ -23,7 +26,10 @@ from cgiaa_cli.critique.facts import words
 from cgiaa_cli.critique.observe import observe
 from cgiaa_cli.critique.overlay import draw
 from cgiaa_cli.critique.reference import standing
+from cgiaa_cli.critique.tokenizer import Tokenizer
+from cgiaa_cli.critique.verify import Verifier
 from cgiaa_cli.critique.wordings import DISAGREE, LEADS
+from cgiaa_cli.critique.writer import Writer
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.inference.scores import ATTRIBUTES, Scores
@@ -255,6 +261,42 @@ def test_the_same_key_gives_the_same_critique_and_another_seed_another() -> None
     others = [Critic(None, None, Settings(seed=s)).critique(shot, scores(), "ab" * 16) for s in range(6)]
     assert len({o.attributes["composition"].text for o in others}) > 1
     assert all(a.source == "measured" and a.text for a in one.attributes.values())
+
+
+class Praises:
+    """Takes a text's length for praise (one point for ten letters), and texts with a colon for off the topic."""
+
+    def judge(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        about = np.array([[0.1 if ":" in text else 0.9] * 5 for text in texts], np.float32)
+        return about, np.array([len(text) / 10 for text in texts], np.float32)
+
+
+class Silent(Writer):
+    """Experts of whose texts none is left; what is composed is put before it and kept in `seen`."""
+
+    def __init__(self) -> None:
+        edges = {name: [float(n) for n in range(1, 10)] for name in ATTRIBUTES}
+        super().__init__({}, Tokenizer.__new__(Tokenizer), {}, Praises(), Verifier(frozenset(), None, edges))  # type: ignore[arg-type]
+        self.seen: list[tuple[list[str], str]] = []
+
+    def write(self, *_: Any, **__: Any) -> dict[str, tuple[str, dict[str, int]]]:
+        return {name: ("", {"tone": 3}) for name in ATTRIBUTES}
+
+    def closest(self, attribute: str, texts: Sequence[str], standing: float) -> int:
+        chosen = super().closest(attribute, texts, standing)
+        self.seen.append((list(texts), texts[chosen]))
+        return chosen
+
+
+def test_of_true_texts_the_judge_takes_the_one_in_the_right_tone() -> None:
+    texts = ["a" * 12, "b" * 48, "c" * 88, "d" * 47 + ":"]
+    assert [Silent().closest("general", texts, share) for share in (0.0, 0.1, 0.5, 0.9, 1.0)] == [0, 0, 1, 2, 2]
+    silent = Silent()
+    found = Critic(None, silent, Settings()).critique(photo(example("coffee")), scores(), "ab" * 16)
+    assert {a.source for a in found.attributes.values()} == {"measured"}
+    assert found.attributes["general"].dropped == {"tone": 3}
+    assert [chosen for _, chosen in silent.seen] == [a.text for a in found.attributes.values()]
+    assert all(len(set(texts)) > 1 for texts, _ in silent.seen)
 
 
 # --- the commands ------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 scores + measurements ──> writer: candidates from the experts ──> verifier: drops what is not true of this photo
                                                                       │ none is left
-                                                                      └──> a plain sentence from the measurements
+                                                                      └──> plain texts from the measurements, of which
+                                                                           the judge picks the one in the right tone
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cgiaa_cli.inference.scores import ATTRIBUTES, Scores
 __all__ = ["GENERATED", "MEASURED", "NONE", "AttributeCritique", "Critic", "Critique", "Settings"]
 
 GENERATED, MEASURED, NONE = "generated", "measured", "none"
+VARIANTS = 8  # plain texts that the judge chooses from
 _NOTICES = {
     "screenshot": "This looks like a screenshot; aesthetics do not apply.",
     "document": "This looks like a page of text; aesthetics do not apply.",
@@ -117,8 +119,13 @@ class Critic:
         written = self._write(facts, scores, {n: s for n, (s, _) in stands.items()}, seed)
         found = {}
         for name in ATTRIBUTES:
-            plain, told, evidence = self._plain(name, stands, scores, observations, holds, seed)
             text, dropped = written.get(name, ("", {}))
+            seeds = [seed] if text else [seed + 7919 * i for i in range(VARIANTS if self._writer else 1)]
+            plains = [self._plain(name, stands, scores, observations, holds, one) for one in seeds]
+            chosen = 0
+            if self._writer is not None and len(plains) > 1:
+                chosen = self._writer.closest(name, [plain for plain, _, _ in plains], stands[name][0])
+            plain, told, evidence = plains[chosen]
             own = [o for o in observations if o.attribute == name]
             found[name] = AttributeCritique(
                 score=scores.attributes[name],

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from PIL import Image
+
 from cgiaa_cli import bundles
 from cgiaa_cli.cache.store import Cache, scores_of
 from cgiaa_cli.config import read_config
@@ -27,7 +29,7 @@ from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import absolute, escape, unescape
 from cgiaa_cli.pipeline import ScanRow, ScanSummary, open_engine, run_scan
 
-__all__ = ["ACTIONS", "Session", "candidates", "critique_rows", "write_copies", "write_overlay"]
+__all__ = ["ACTIONS", "Session", "candidates", "critique_rows", "overlay", "write_copies", "write_overlay"]
 
 Note = Callable[[str, str], None]
 Load = Callable[[], Photo]
@@ -174,6 +176,11 @@ def _row(critique: Critique) -> dict[str, Any]:
     }
 
 
+def overlay(row: dict[str, Any], photo: Photo) -> Image.Image:
+    """The evidence of a photo's critique, drawn on the photo."""
+    return draw(photo.view, measure_facts(photo), _crop(row))
+
+
 def write_overlay(row: dict[str, Any], photo: Photo, target: Path, *, several: bool) -> Path:
     """Draw the evidence of a photo into `target`, or into a file of its name in it where there are several photos.
 
@@ -183,7 +190,7 @@ def write_overlay(row: dict[str, Any], photo: Photo, target: Path, *, several: b
     where = target / f"{unescape(row['path']).name}.overlay.png" if several or target.is_dir() else target
     try:
         where.parent.mkdir(parents=True, exist_ok=True)
-        draw(photo.view, measure_facts(photo), _crop(row)).save(where, "PNG")
+        overlay(row, photo).save(where, "PNG")
     except OSError as error:
         raise CgiaaError(
             error.strerror or "cannot be written", path=escape(where), mend="name another --save-overlay"

@@ -101,6 +101,16 @@ class Writer:
             name: (best[name].text if name in best else "", dict(sorted(dropped[name].items()))) for name in ATTRIBUTES
         }
 
+    def closest(self, attribute: str, texts: Sequence[str], standing: float) -> int:
+        """Which of some true texts the judge finds most about the attribute and in the tone of its standing.
+
+        Args:
+            standing: share of the reference photos that score lower, 0..1.
+        """
+        about, polarity = self._judge.judge(texts)
+        off = np.abs(self._verifier.share_below(attribute, polarity) - standing)
+        return int(np.argmin(off + 1 - about[:, ABOUT.index(attribute)]))
+
     def _prompts(
         self,
         name: str,
