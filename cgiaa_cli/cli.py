@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from cgiaa_cli import __version__
-from cgiaa_cli.errors import CgiaaError
+from cgiaa_cli.errors import CgiaaError, UsageError
 
 __all__ = ["app", "main", "run"]
 
@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "filter": ("filter", "filter_", "Print the photos that meet conditions."),
     "annotate": ("annotate", "annotate", "Write scores, stars and critiques into XMP sidecars."),
     "groups": ("groups", "groups", "Find copies, bursts, brackets and panoramas, and the photo to keep."),
+    "report": ("report", "report", "Make a gallery as one page: picks, groups, critiques, plots."),
     "scan": ("scan", "scan", "Score photos into the cache."),
     "critique": ("critique", "critique", "Say what is good and bad about photos, and why."),
     "compare": ("compare", "compare_", "Name the better of some photos, and why."),
@@ -117,7 +118,7 @@ _ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if
 
 
 def main() -> None:
-    """Entry point of `cgiaa` and `python -m cgiaa_cli`."""
+    """The program, once `cgiaa_cli.__main__` has imported this module."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the caller closed it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
@@ -150,6 +151,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error ends here, as one line on stderr."""
     arguments, debug = _take_debug(arguments)
     try:
+        _refuse_empty(arguments)
         result = app(args=arguments, prog_name="cgiaa", standalone_mode=False)
         if result == INTERRUPTED:  # Typer has caught Ctrl-C already
             _say(KEPT)
@@ -169,6 +171,18 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     head = [a for a in arguments[:end] if a != "--debug"]
     debug = len(head) < end or os.environ.get("CGIAA_DEBUG", "") not in ("", "0")
     return head + arguments[end:], debug
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raise a UsageError for `''`, which would be taken for the current folder.
+
+    It is what the shell makes of a variable that is not set, and no option has a use for it either.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for at, argument in enumerate(arguments):
+        if not argument or (at < end and argument.startswith("--") and argument.endswith("=")):
+            what = f"'{argument}' has no value" if argument else "an argument is empty"
+            raise UsageError(what, mend="name something; '.' is this folder")
 
 
 def _fail(error: BaseException, debug: bool) -> int:

@@ -1,0 +1,197 @@
+"""`cgiaa report`: a gallery to look at, as one page that needs nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Set
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cgiaa_cli.cache.store import default_path
+from cgiaa_cli.commands import choosing as c
+from cgiaa_cli.commands.critique import TITLES
+from cgiaa_cli.commands.scan import progress
+from cgiaa_cli.critique.session import Session, critique_rows, overlay
+from cgiaa_cli.curation import select as selecting
+from cgiaa_cli.curation.groups_photos import fill_looks
+from cgiaa_cli.curation.select import RANKED_BY, Selection, parse_numbers
+from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.inference import usable_cpus
+from cgiaa_cli.paths import absolute, escape, printable
+from cgiaa_cli.report.library import Library, critique_of, read_library
+from cgiaa_cli.report.page import check_target, write_page
+from cgiaa_cli.report.pictures import Beside, Inline, Shelf, thumbnails, webp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cgiaa_cli.curation.select import Hit
+
+__all__ = ["report"]
+
+NOTHING, SOME_FAILED = 1, 3
+HEAVY = 100_000_000  # bytes of a page that browsers open slowly
+
+Note = Callable[[str, str], None]
+
+
+class Thumbs(StrEnum):
+    """Where the pictures go."""
+
+    inline = "inline"
+    beside = "beside"
+
+
+def report(  # its parameters are the command line
+    paths: c.Paths,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("gallery.html"),
+    top: Annotated[int, typer.Option(min=0, help="How many top picks.")] = 24,
+    critiques: Annotated[int, typer.Option(min=0, help="How many of the best photos get a critique.")] = 24,
+    thumbs: Annotated[
+        Thumbs, typer.Option(help="Pictures in the page itself, or in a folder beside it.")
+    ] = Thumbs.inline,
+    force: Annotated[bool, typer.Option("--force", help="Replace a page that is there.")] = False,
+    by: c.ByOption = None,
+    weight: c.Weight = None,
+    where: c.Where = None,
+    no_scan: c.NoScan = False,
+    db: c.Db = None,
+    model: c.Model = None,
+    device: c.Device = None,
+    jobs: c.Jobs = None,
+    exclude: c.Exclude = None,
+) -> None:
+    """Make a gallery as one page: top picks, groups, critiques, scores, weak attributes, a contact sheet.
+
+    Exit 1 if nothing matched, and then there is no page; 3 if some photos failed.
+    """
+    target = absolute(output)
+    check_target(target, force=force)
+    weights = parse_numbers("--weight", weight or (), RANKED_BY)
+    if by is not None:
+        weights.setdefault(str(by), 1.0)
+    selection = Selection(paths, weights or {"overall": 1.0}, where=where, exclude=exclude or ())
+    failed: dict[str, str] = {}
+    note: Note = failed.__setitem__
+    if no_scan and not os.path.lexists(db or default_path()):
+        _say(f"{escape(db or default_path())}: there is no cache yet; leave out --no-scan")
+        raise typer.Exit(NOTHING)
+    with Session(db=db, model=model, device=device, jobs=jobs, exclude=tuple(exclude or ())) as session:
+        if no_scan:
+            failures = selecting.failures(session.cache, session.scorer, selection)
+            failed.update({str(row["path"]): str(row["error"]) for row in failures})
+        else:
+            with progress(paths, exclude or ()) as on_progress:
+                session.scan(paths, note, on_progress)
+        hits = list(selecting.select(session.cache, session.scorer, selection))
+        if hits:
+            library = _library(session, hits, target, note, look=not no_scan)
+            about = _about(session, library, top, failed)
+            shelf = Beside(target) if thumbs is Thumbs.beside else Inline()
+            wanted = frozenset(library.best[:critiques])
+            with _counted("making the page", len(library.rows)) as done:
+                rows = _photos(session, library, wanted, shelf, note)
+                size = write_page(target, _title(paths), about, _ticking(rows, done), force=force)
+            shelf.done()
+            _say_written(target, library, len(wanted), size)
+    for path, error in failed.items():
+        _say(f"{path}: {error}")
+    if not hits:
+        _say("nothing matched; no page was written")
+    if failed or not hits:
+        raise typer.Exit(SOME_FAILED if failed else NOTHING)
+
+
+def _library(session: Session, hits: Sequence[Hit], target: Path, note: Note, *, look: bool) -> Library:
+    """What the page shows; photos of older scans are looked at first, so that they can be in a group."""
+    if look:
+        with _counted("looking at photos of an older scan", None) as done:
+            fill_looks(session.cache, hits, note, done)
+    return read_library(session.cache, session.scorer, hits, target.parent, note)
+
+
+def _about(session: Session, library: Library, top: int, failed: dict[str, str]) -> dict[str, Any]:
+    """All of the page's data but the photos; `failed` is read last and may grow until then."""
+    return {
+        "made": datetime.now().strftime("%Y-%m-%d %H:%M"),
+        "bundle": f"{session.bundle.name} {session.bundle.version}",
+        "attributes": TITLES,
+        "picks": library.best[:top],
+        "groups": library.groups,
+        "weak": library.weak,
+        "failed": failed,
+        "root": library.root,
+    }
+
+
+def _photos(session: Session, library: Library, wanted: Set[int], shelf: Shelf, note: Note) -> Iterator[dict[str, Any]]:
+    """The rows with their pictures, and critiques of the wanted ones."""
+    made = thumbnails(library.paths, session.jobs or usable_cpus(), note)
+    with contextlib.closing(made):
+        for i, (row, thumb) in enumerate(zip(library.rows, made, strict=True)):
+            path, key = library.paths[i], library.keys[i]
+            found = _critique(session, path, key, shelf, note) if thumb and i in wanted else {}
+            yield row | {"thumb": shelf.put(key, thumb) if thumb else None} | found
+
+
+def _critique(session: Session, path: str, key: str, shelf: Shelf, note: Note) -> dict[str, Any]:
+    """A photo's critique, kept or new, with a large picture and one with the evidence."""
+    from PIL import Image
+
+    for row, load in critique_rows(session, [path], note):
+        try:
+            photo = load()
+        except (PhotoError, OSError) as error:  # its critique was kept, and the photo is gone since it was scanned
+            note(path, error.cause if isinstance(error, PhotoError) else error.strerror or str(error))
+            return {"critique": critique_of(row)}
+        large = shelf.put(f"{key}-large", webp(Image.fromarray(photo.view)))
+        evidence = shelf.put(f"{key}-evidence", webp(overlay(row, photo)))
+        return {"critique": critique_of(row), "large": large, "evidence": evidence}
+    return {}
+
+
+def _title(paths: Sequence[Path]) -> str:
+    names = [escape(absolute(path).name) or escape(absolute(path)) for path in paths[:3]]
+    return ", ".join(names) + (", ..." if len(paths) > 3 else "")
+
+
+def _ticking(rows: Iterator[dict[str, Any]], done: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
+    for i, row in enumerate(rows, 1):
+        yield row
+        done(i, 0)
+
+
+@contextlib.contextmanager
+def _counted(what: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where that is a terminal, moved by `done(count, total)`."""
+    if not sys.stderr.isatty():
+        yield lambda count, all_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(what, total=total, visible=total is not None)
+        yield lambda count, all_: bar.update(task, completed=count, total=all_ or total, visible=True)
+
+
+def _say_written(target: Path, library: Library, critiques: int, size: int) -> None:
+    counts = [_many(len(library.rows), "photo"), _many(len(library.groups), "group"), _many(critiques, "critique")]
+    typer.echo(printable(f"{escape(target)}: {', '.join(counts)}, {size / 1e6:.1f} MB"))
+    if size > HEAVY:
+        _say("a page of that size opens slowly; --thumbs beside keeps the pictures in a folder")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _say(message: str) -> None:
+    typer.echo(f"cgiaa: {printable(message)}", err=True)

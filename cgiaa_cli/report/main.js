@@ -1,0 +1,101 @@
+/* The keyboard, the theme, printing; and the beginning. */
+
+/* ---- keyboard ---- */
+
+function inGrid(event) {
+  const grid = event.target.closest(".grid");
+  if (!grid || !event.target.classList.contains("tile")) return false;
+  const isAll = grid.dataset.grid === "all";
+  let tiles = [...grid.children];
+  const here = tiles.indexOf(event.target);
+  const columns = Math.max(1, tiles.findIndex((node) => node.offsetTop > tiles[0].offsetTop));
+  const moves = { ArrowLeft: here - 1, ArrowRight: here + 1, ArrowUp: here - columns, ArrowDown: here + columns, Home: 0, End: (isAll ? shown : tiles).length - 1 };
+  if (!(event.key in moves)) return false;
+  let there = moves[event.key];
+  if (isAll) gallery.upTo(there + BATCH);
+  tiles = [...grid.children];
+  there = Math.min(Math.max(there, 0), tiles.length - 1);
+  event.target.tabIndex = -1;
+  tiles[there].tabIndex = 0;
+  tiles[there].focus();
+  tiles[there].scrollIntoView({ block: "nearest", behavior: "instant" });
+  return true;
+}
+
+const inDialog = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), e: toggleEvidence, o: () => $("original").click() };
+const anywhere = {
+  "/": () => $("find").focus(), "?": () => $("help").showModal(), d: nextTheme, s: nextOrder, r: turn, p: contactSheet,
+  ...Object.fromEntries(["picks", "scores", "weak", "groups", "all"].map((id, i) => [String(i + 1), () => goTo(id)])),
+};
+
+function goTo(id) {
+  $(id).scrollIntoView();
+  const first = $(id).querySelector(".tile, button, select");
+  if (first) first.focus({ preventScroll: true });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() === "p" && (event.ctrlKey || event.metaKey) && !event.shiftKey) {
+    event.preventDefault();
+    contactSheet();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input, select")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if ($("help").open) return;
+  const act = (dialog.open ? inDialog : anywhere)[event.key];
+  if (act) act();
+  if (act || (!dialog.open && inGrid(event))) event.preventDefault();
+});
+
+/* ---- theme, print ---- */
+
+const THEMES = ["auto", "light", "dark"];
+function setTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  $("theme").textContent = `Theme: ${theme}`;
+  try { localStorage.setItem("cgiaa-theme", theme); } catch { /* a page from a stick may not keep anything */ }
+}
+function nextTheme() {
+  const now = document.documentElement.dataset.theme || "auto";
+  setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
+}
+let kept = "auto";
+try { kept = localStorage.getItem("cgiaa-theme") || "auto"; } catch { /* the same */ }
+setTheme(THEMES.includes(kept) ? kept : "auto");
+$("theme").addEventListener("click", nextTheme);
+$("keys").addEventListener("click", () => $("help").showModal());
+
+// all tiles, and their pictures decoded: what is not there when printing starts stays blank on the paper
+async function contactSheet() {
+  gallery.all();
+  const pictures = [...document.querySelectorAll('[data-grid="all"] img')];
+  await Promise.all(pictures.map((picture) => picture.decode().catch(() => {})));
+  window.print();
+}
+window.addEventListener("beforeprint", () => gallery.all());
+
+/* ---- begin ---- */
+
+const dates = photos.map((photo) => photo.taken_at).filter(Boolean).map((date) => date.slice(0, 10)).sort();
+const span = dates.length ? [...new Set([dates[0], dates.at(-1)])].join(" to ") : "";
+const kinds = new Set(photos.map((photo) => photo.camera).filter(Boolean));
+$("summary").textContent = [count(photos.length, "photo"), span, kinds.size && count(kinds.size, "camera"), count(data.groups.length, "group")].filter(Boolean).join(" \u00b7 ");
+$("made").textContent = `Made by cgiaa on ${data.made} with the model ${data.bundle}. Scores are predictions of what people like on average, not verdicts.`;
+document.querySelector('[data-grid="picks"]').append(...data.picks.map((index, i) => {
+  const made = tile(index, () => data.picks, "score");
+  made.tabIndex = i === 0 ? 0 : -1;
+  return made;
+}));
+$("picks").hidden = !data.picks.length;
+const failed = Object.entries(data.failed);
+$("failed").hidden = !failed.length;
+$("failed").querySelector("ul").append(...failed.map(([path, error]) => make("li", {}, `${path}: ${error}`)));
+prepareFilters();
+weakTables();
+prepareGroups();
+update();
