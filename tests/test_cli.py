@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -72,6 +73,41 @@ def test_a_traceback_only_with_debug(run_cli: RunCli, tmp_path: Path) -> None:
 def test_debug_after_two_dashes_is_a_path(run_cli: RunCli) -> None:
     done = run_cli("rank", "--", "--debug")
     assert done.returncode == 2 and "Traceback" not in done.stderr and "--debug" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scan", ""],
+        ["rank", ".", ""],
+        ["filter", ".", "--copy-to="],
+        ["groups", "--", ""],
+        ["critique", ""],
+        ["scan", ".", "--db", ""],
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(run_cli: RunCli, arguments: list[str]) -> None:
+    done = run_cli(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "'.' is this folder" in done.stderr
+
+
+def test_a_name_that_ends_in_an_equals_sign_is_a_path_after_two_dashes(run_cli: RunCli) -> None:
+    assert "--x=: no such file or folder" in run_cli("scan", "--", "--x=").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("start", [["-m", "cgiaa_cli"], ["-c", "from cgiaa_cli.__main__ import main; main()"]])
+def test_ctrl_c_while_modules_are_loaded_is_one_line(start: list[str], tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, *start, "--help"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", f"cgiaa: {cli.KEPT}\n")
+
+
+def test_the_installed_script_is_the_module() -> None:
+    (script,) = importlib.metadata.distribution("cgiaa").entry_points.select(group="console_scripts", name="cgiaa")
+    assert script.value == "cgiaa_cli.__main__:main"
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
