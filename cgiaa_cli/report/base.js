@@ -69,7 +69,7 @@ function tile(index, list, key, extra) {
   return button;
 }
 
-/* ---- lists that grow as they are scrolled ---- */
+/* ---- a list that grows as it is scrolled ---- */
 
 function growing(box, sentinel, batch, build) {
   let items = [];

@@ -2,7 +2,7 @@
 
 let shown = photos.map((_, i) => i);
 let turned = false;
-const bestFirst = (key) => !["path", "spread", "complexity", "taken_at"].includes(key);
+const bestFirst = (key) => !["path", "taken_at"].includes(key);
 const words = photos.map(() => null); // made at the first search
 
 function textOf(i) {
@@ -59,9 +59,12 @@ function update() {
   gallery.show(shown);
   if (!shown.length) document.querySelector('[data-grid="all"]').append(make("p", { className: "none" }, "No photo meets all of these conditions."));
   const names = { path: ["a to z", "z to a"], taken_at: ["oldest first", "newest first"] };
-  const low = ["spread", "complexity"].includes(key) ? ["lowest first", "highest first"] : ["best first", "worst first"];
-  $("turn").textContent = (names[key] || low)[Number(turned)];
+  const high = ["spread", "complexity"].includes(key) ? ["highest first", "lowest first"] : ["best first", "worst first"];
+  const direction = (names[key] || high)[Number(turned)];
+  $("turn").textContent = direction;
+  $("which").textContent = SCORES[key] || SCORES.score;
   $("count").textContent = shown.length === photos.length ? count(photos.length, "photo") : `${shown.length.toLocaleString("en")} of ${count(photos.length, "photo")}`;
+  $("paper").textContent = `${$("count").textContent}, by ${ORDERS[key].toLowerCase()}, ${direction}`;
   plots();
 }
 

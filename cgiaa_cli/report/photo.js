@@ -4,28 +4,45 @@
 
 const spoken = (kind) => kind.replace("_", "-");
 
+const CARDS = 12;
+const MEMBERS = 24; // of a group; the rest at a click: a camera left running makes thousands
+
 function card(group) {
   const whole = group.protected ? ", kept whole" : group.keep_all ? ", kept whole as was decided" : "";
-  const list = () => [...new Set(group.members.map((member) => member.photo))];
-  const members = group.members.map((member) => make("div", { className: "member" },
-    tile(member.photo, list, "score", member.kept ? "keep" : "give"),
-    make("p", { title: member.path }, make("b", {}, member.kept ? "keep: " : ""), member.reason)));
-  const title = make("h3", { title: `to keep all: cgiaa groups --keep-all ${group.id}` }, `${spoken(group.kind)}, ${count(group.members.length, "photo")}${whole} `, make("span", {}, group.id));
-  return make("article", { className: "card" }, title, make("div", { className: "members" }, ...members));
+  const list = [...new Set(group.members.map((member) => member.photo))];
+  const box = make("div", { className: "members" });
+  const add = (members) => box.append(...members.map((member) => make("div", { className: "member" },
+    tile(member.photo, () => list, "score", member.kept ? "keep" : "give"),
+    make("p", { title: member.path }, member.kept ? make("b", {}, "keep: ") : null, member.reason))));
+  add(group.members.slice(0, MEMBERS));
+  const title = make("h3", { title: `to keep all: cgiaa groups --keep-all ${group.id}` },
+    `${spoken(group.kind)}, ${count(group.members.length, "photo")}${whole} `, make("span", {}, group.id));
+  const rest = group.members.slice(MEMBERS);
+  if (!rest.length) return make("article", { className: "card" }, title, box);
+  const more = make("button", { type: "button" }, `and ${count(rest.length, "other")}`);
+  more.addEventListener("click", () => { add(rest); more.remove(); });
+  return make("article", { className: "card" }, title, box, more);
 }
 
 function prepareGroups() {
   const box = document.querySelector(".cards");
-  const cards = growing(box, document.querySelector("#groups .sentinel"), 8, card);
+  let left = [];
+  const grow = () => {
+    box.append(...left.splice(0, CARDS).map(card));
+    $("more").hidden = !left.length;
+    $("more").textContent = `More groups (${left.length.toLocaleString("en")})`;
+  };
+  const show = () => {
+    left = data.groups.filter((group) => !$("kind").value || group.kind === $("kind").value);
+    $("groups-count").textContent = data.groups.length ? count(left.length, "group") : "No photo belongs to another.";
+    box.replaceChildren();
+    grow();
+  };
   const kinds = [...new Set(data.groups.map((group) => group.kind))];
   $("kind").append(...kinds.map((kind) => make("option", { value: kind }, spoken(kind))));
-  const show = () => {
-    const wanted = data.groups.filter((group) => !$("kind").value || group.kind === $("kind").value);
-    cards.show(wanted);
-    $("groups-count").textContent = data.groups.length ? count(wanted.length, "group") : "No photo belongs to another.";
-  };
   $("kind").disabled = !kinds.length;
   $("kind").addEventListener("input", show);
+  $("more").addEventListener("click", grow);
   show();
 }
 
