@@ -15,11 +15,16 @@ function inGrid(event) {
   if (isAll) gallery.upTo(there + BATCH);
   tiles = [...grid.children];
   there = Math.min(Math.max(there, 0), tiles.length - 1);
-  event.target.tabIndex = -1;
+  goOn(tiles, there);
+  return true;
+}
+
+// one tile of a grid is reached with the tabulator, the others with the arrows
+function goOn(tiles, there) {
+  for (const tile of tiles) tile.tabIndex = -1;
   tiles[there].tabIndex = 0;
   tiles[there].focus();
   tiles[there].scrollIntoView({ block: "nearest", behavior: "instant" });
-  return true;
 }
 
 const inDialog = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), e: toggleEvidence, o: () => $("original").click() };
@@ -30,7 +35,7 @@ const anywhere = {
 
 function goTo(id) {
   $(id).scrollIntoView();
-  const first = $(id).querySelector(".tile, button, select");
+  const first = $(id).querySelector(".tile") || $(id).querySelector("button, select");
   if (first) first.focus({ preventScroll: true });
 }
 

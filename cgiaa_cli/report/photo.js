@@ -172,5 +172,9 @@ $("close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 dialog.addEventListener("close", () => {
   image.removeAttribute("src");
-  if (opener && opener.isConnected) opener.focus();
+  const grid = opener && opener.closest(".grid");
+  if (grid) { // to where the arrows have led meanwhile
+    if (among === shown) gallery.upTo(at + 1);
+    goOn([...grid.children], at);
+  } else if (opener && opener.isConnected) opener.focus();
 });
