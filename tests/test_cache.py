@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cgiaa_cli.cache import store
+from cgiaa_cli.cache import connection, store
+from cgiaa_cli.cache.schema import MIGRATIONS
 from cgiaa_cli.cache.store import Cache, Content, FileEntry, bounds, default_path, gone, guard, scores_of
 from cgiaa_cli.errors import CacheError
 from cgiaa_cli.inference.scores import ATTRIBUTES, Scores
@@ -202,7 +203,7 @@ def test_a_writer_waits_for_another(cache: Cache) -> None:
 
 
 def test_a_cache_that_stays_locked_is_an_error(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     cache.conn.execute("BEGIN IMMEDIATE")
     with Cache.open(cache.path) as other, pytest.raises(CacheError, match="another program kept it locked"):
         other.add_root("/p")
@@ -242,17 +243,17 @@ def test_the_mode_is_tried_again_while_the_file_is_locked(monkeypatch: pytest.Mo
                 raise sqlite3.OperationalError(self.message)
 
     conn = Conn()
-    store._use_wal(conn)
+    connection.use_wal(conn)
     assert conn.tries == 4
     other = Conn()
     other.message = "disk I/O error"
     with pytest.raises(sqlite3.OperationalError, match="disk I/O"):
-        store._use_wal(other)
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.0)
+        connection.use_wal(other)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.0)
     late = Conn()
     late.tries = -1_000_000
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        store._use_wal(late)
+        connection.use_wal(late)
 
 
 # files that are no cache
@@ -350,3 +351,44 @@ def test_no_wal_and_no_shm_stay_behind(tmp_path: Path) -> None:
     with Cache.open(tmp_path / "cache.sqlite") as cache:
         cache.add_root("/p")
     assert [p.name for p in tmp_path.glob("cache*")] == ["cache.sqlite"]
+
+
+# where nothing may be written: what SQLite may do is told by `os.access`, which root passes everywhere
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache in a folder that is read-only as far as we can tell."""
+    path = tmp_path / "disk? #1" / "cache.sqlite"
+    with Cache.open(path) as cache:
+        cache.write(cache.scorer_id("tiny", "1", "abc"), [entry("/p/a.jpg")], [(CONTENT, SCORES)])
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda name, mode: mode != os.W_OK and real(name, mode))
+    return path
+
+
+def test_a_cache_that_may_not_be_written_is_read(locked: Path) -> None:
+    before = locked.read_bytes()
+    with Cache.open(locked, create=False) as cache:
+        assert cache.read_only
+        assert cache.records(cache.scorer_id("tiny", "1", "abc"), ["/p/a.jpg"])["/p/a.jpg"]["score"] == 6.25
+        assert cache.records(cache.scorer_id("other", "1", "abc"), ["/p/a.jpg"])["/p/a.jpg"]["score"] is None
+        assert [path.name for path in locked.parent.iterdir()] == ["cache.sqlite"]  # no -wal, no -shm
+        with pytest.raises(CacheError, match="read-only; make both writable"):
+            cache.add_root("/p")
+    assert locked.read_bytes() == before
+
+
+def test_the_log_of_a_writer_is_read_too(tmp_path: Path, locked: Path) -> None:
+    with Cache.open(locked) as writer, Cache.open(locked, create=False) as reader:
+        writer.add_root("/late")
+        assert reader.conn.execute("SELECT path FROM roots").fetchall() == []  # nobody wrote when it was opened
+        with Cache.open(locked, create=False) as later:
+            assert later.conn.execute("SELECT path FROM roots").fetchall() == [("/late",)]
+
+
+def test_a_read_only_cache_of_an_older_schema(locked: Path) -> None:
+    with closing(sqlite3.connect(locked)) as conn:
+        conn.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 1}")
+    with pytest.raises(CacheError, match=r"schema has version .* read-only; make both writable"):
+        Cache.open(locked, create=False)

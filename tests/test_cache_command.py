@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -48,6 +49,28 @@ def test_info(scanned: Path, db: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run(["cache", "info", "--format", "json"]) == 0
     found = json.loads(said(capsys))
     assert (found["files"], found["contents"], found["failed"]) == (10, 9, {"truncated": 1})
+
+
+def test_what_only_reads_works_on_a_read_only_disk(
+    scanned: Path, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = os.access  # root may write wherever the disk can be written
+    monkeypatch.setattr(
+        os, "access", lambda name, mode: real(name, mode) and not (mode == os.W_OK and Path(name) in (db, db.parent))
+    )
+    before = db.read_bytes()
+    assert run(["cache", "info"]) == 0
+    for command in ("rank", "filter", "groups"):
+        assert run([command, str(scanned), "--no-scan"]) == (0 if command == "groups" else 3)
+    assert run(["rank", str(scanned), "--no-scan", "--diverse", "--format", "paths"]) == 3
+    assert run(["cache", "export", str(tmp_path / "out.jsonl")]) == 0
+    capsys.readouterr()
+    assert run(["doctor"]) == 0
+    assert "sound), but it is read-only" in capsys.readouterr().out
+    for command in ("prune", "vacuum"):
+        assert run(["cache", command]) == 2
+        assert "it or its folder is read-only; make both writable" in capsys.readouterr().err
+    assert db.read_bytes() == before
 
 
 def test_prune(scanned: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -381,7 +381,7 @@ def test_a_full_disk_ends_the_scan_and_a_later_one_goes_on(
 ) -> None:
     scan(photos / "trip")
     size = (tmp_path / "cache.sqlite").stat().st_size
-    connect = store._connect
+    connect = store.connect
 
     def small(path: Path) -> Any:
         conn = connect(path)
@@ -390,7 +390,7 @@ def test_a_full_disk_ends_the_scan_and_a_later_one_goes_on(
 
     for i in range(60):
         (photos / f"{'long' * 40}{i}.jpg").write_bytes(b"\xff\xd8\xffbroken")
-    monkeypatch.setattr(store, "_connect", small)
+    monkeypatch.setattr(store, "connect", small)
     with pytest.raises(CacheError, match="the disk is full; free some space"):
         scan()
     monkeypatch.undo()

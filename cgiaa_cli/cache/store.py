@@ -12,7 +12,6 @@ import errno
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from cgiaa_cli.cache.connection import BUSY_SECONDS, connect, is_writable, open_to_read, use_wal
 from cgiaa_cli.cache.schema import migrate
 from cgiaa_cli.config import read_config
 from cgiaa_cli.errors import CacheError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Cache", "Content", "FileEntry", "default_path", "gone", "guard", "scores_of"]
 
-BUSY_SECONDS = 30.0
 MISSING_CHUNK = 1000
 
 _KNOWN = """
@@ -211,11 +210,13 @@ class Cache:
     Attributes:
         path: of the file.
         conn: the sqlite3 connection, in autocommit mode; write inside `transaction()`.
+        read_only: writing to it is a CacheError.
     """
 
-    def __init__(self, path: Path, conn: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, conn: sqlite3.Connection, read_only: bool = False) -> None:
         self.path = path
         self.conn = conn
+        self.read_only = read_only
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Cache:
@@ -223,7 +224,7 @@ class Cache:
 
         Args:
             path: of the file; None: `default_path()`.
-            create: False: a cache that is not there is an error.
+            create: False: a cache that is not there is an error, and one that may not be written is opened to read.
 
         Raises:
             CacheError: it is corrupt, locked, read-only, a folder, of a newer schema or of another program.
@@ -235,11 +236,13 @@ class Cache:
                 raise CacheError("this is a folder", path=name, mend="give --db the name of a file")
             if not create and not where.exists():
                 raise CacheError("there is no cache yet", path=name, mend="make it with: cgiaa scan FOLDER")
+            if not create and not is_writable(where):
+                return cls(where, open_to_read(where, name), read_only=True)
             where.parent.mkdir(parents=True, exist_ok=True)
-            conn = _connect(where)
+            conn = connect(where)
             try:
                 migrate(conn, name)
-                _use_wal(conn)
+                use_wal(conn)
                 conn.execute("CREATE TEMP TABLE seen(id INTEGER PRIMARY KEY)")
             except BaseException:
                 conn.close()
@@ -299,11 +302,16 @@ class Cache:
             self.conn.execute("ROLLBACK")
 
     def scorer_id(self, bundle_name: str, version: str, preprocess_hash: str) -> int:
-        """The id under which the scores of this bundle with this preprocessing stand; made where new."""
+        """The id under which the scores of this bundle with this preprocessing stand; made where new.
+
+        A cache that cannot be written gives one without scores where it has none.
+        """
         key = (bundle_name, version, preprocess_hash)
         select = "SELECT id FROM scorers WHERE bundle = ? AND version = ? AND preprocess = ?"
         with self.guard():
             found = self.conn.execute(select, key).fetchone()
+        if found is None and self.read_only:
+            return 0  # SQLite counts from 1
         if found is None:
             with self.transaction() as conn:
                 conn.execute("INSERT OR IGNORE INTO scorers(bundle, version, preprocess) VALUES (?, ?, ?)", key)
@@ -437,7 +445,7 @@ class Cache:
     def reader(self) -> sqlite3.Connection:
         """Another connection, which any one thread at a time may use."""
         with self.guard():
-            return _connect(self.path)
+            return connect(self.path)
 
 
 def bounds(folder: str) -> tuple[str, str]:
@@ -460,28 +468,3 @@ def _look_values(hash_: str, look: Look) -> tuple[Any, ...]:
 
 def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    conn = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    # NORMAL in WAL mode cannot corrupt; a power cut may cost the last transactions, which are scored again
-    conn.execute("PRAGMA synchronous = NORMAL")
-    conn.execute("PRAGMA foreign_keys = ON")
-    return conn
-
-
-def _use_wal(conn: sqlite3.Connection) -> None:
-    """WAL: readers and the one writer do not wait for each other.
-
-    SQLite does not wait for a lock when it changes the mode, so two processes that open a new cache at once
-    must try again by hand. Where the file system cannot do WAL, the mode stays what it is.
-    """
-    end = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            conn.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > end:
-                raise
-            time.sleep(0.02)

@@ -160,6 +160,7 @@ def _extra(extra: str, what: tuple[str, str | None, str]) -> Check:
 
 
 def _cache(db: Path | None) -> Check:
+    from cgiaa_cli.cache.connection import is_writable
     from cgiaa_cli.cache.store import default_path, guard
 
     try:
@@ -174,8 +175,8 @@ def _cache(db: Path | None) -> Check:
         mend = "move the file away; the next run makes a new one and scores the photos again"
         return Check("cache", State.fatal, f"{escape(path)}: {found}", mend)
     text = f"{escape(path)} ({path.stat().st_size / 1e6:.1f} MB, {found})"
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        mend = "make it and its folder writable, or choose another --db"
+    if not is_writable(path):
+        mend = "rank and filter --no-scan work; to score photos make it and its folder writable, or choose another --db"
         return Check("cache", State.problem, f"{text}, but it is read-only", mend)
     return Check("cache", State.ok, text)
 
@@ -190,12 +191,12 @@ def _no_cache_yet(path: Path) -> Check:
 
 def _look(path: Path) -> str:
     """What SQLite finds wrong with the cache, or that it is sound; raises what opening and reading it raises."""
+    from cgiaa_cli.cache.connection import connect_to_read
     from cgiaa_cli.cache.schema import check
 
     if path.is_dir():
         raise CacheError("this is a folder", path=escape(path), mend="give --db the name of a file")
-    # mode=ro: looking must not make, migrate or repair anything
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2, isolation_level=None)
+    connection = connect_to_read(path, timeout=2)
     try:
         check(connection, escape(path))
         until = time.monotonic() + LOOK_SECONDS

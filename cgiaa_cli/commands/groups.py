@@ -109,7 +109,8 @@ def groups(
         if no_scan and not photos.seen.all():
             _say(f"{(~photos.seen).sum()} photos of older scans take no part; leave out --no-scan to look at them")
         found = find_groups(photos)
-        remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
+        if not cache.read_only:
+            remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
         shown = [group for group in found if not kind or group.kind in kind]
         _say_unmeasured(shown, format, measure)
         rows = group_rows(photos, shown, lambda path, error: failed.update({path: error}), measure=measure)
