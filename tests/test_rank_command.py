@@ -147,6 +147,23 @@ def test_another_bundle_has_no_scores_here(run_cli: Any, photos: Path, tmp_path:
     assert "no scores of tiny 2; leave out --no-scan" in done.stderr
 
 
+def test_photos_without_scores_of_this_model_are_counted(run_cli: Any, photos: Path, tmp_path: Path) -> None:
+    from conftest import write_tiny_bundle
+
+    other = write_tiny_bundle(tmp_path / "other", version="2")
+    run_cli("scan", photos)
+    run_cli("scan", photos / "trip", "--model", other)
+    said = "photos have no scores of this model yet; leave out --no-scan to score them"
+    done = run_cli("rank", photos, "--no-scan", "--model", other, "--format", "paths")
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, f"cgiaa: 8 {said}\n")
+    less = run_cli("filter", photos, "--no-scan", "--model", other, "--exclude", "*.png")
+    assert less.stderr == f"cgiaa: 5 {said}\n"
+    one = run_cli("rank", photos / "trip", photos / "dark.jpg", "--no-scan", "--model", other)
+    assert one.stderr == f"cgiaa: 1 {said}\n".replace("photos have", "photo has")
+    for known in ([photos], [photos / "trip", "--model", other]):
+        assert run_cli("rank", *known, "--no-scan").stderr == ""
+
+
 def test_a_bundle_trained_again_under_the_same_name_is_another_one(run_cli: Any, photos: Path, tmp_path: Path) -> None:
     from conftest import write_tiny_bundle
 

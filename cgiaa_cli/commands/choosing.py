@@ -254,10 +254,14 @@ def answer(request: Request) -> None:
         )
         scored = count > 0 or selecting.is_scored(cache, scorer)
         unknown = selecting.unknown(cache, request.paths) if request.no_scan else []
+        unscored = selecting.unscored(cache, scorer, selection) if request.no_scan and scored else 0
     sys.stdout.flush()
     lost = _transfer(request, photos) if count else 0
     for path in unknown:
         _say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
+    if unscored:
+        some = "1 photo has" if unscored == 1 else f"{unscored} photos have"
+        _say(f"{some} no scores of this model yet; leave out --no-scan to score them")
     _say_failed(request, failed)
     if not count:
         hint = "" if scored or unknown else f": the cache has no scores of {bundle.name} {bundle.version}"

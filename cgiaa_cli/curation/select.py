@@ -41,6 +41,7 @@ __all__ = [
     "records",
     "select",
     "unknown",
+    "unscored",
 ]
 
 RANKED_BY = ("overall", *ATTRIBUTES, "technical")
@@ -440,6 +441,30 @@ def unknown(cache: Cache, paths: Sequence[Path]) -> list[Path]:
         return [
             path for path in paths if not any(cache.conn.execute(query, span).fetchone() for span in ranges([path]))
         ]
+
+
+def unscored(cache: Cache, scorer: int, selection: Selection) -> int:
+    """How many photos below the selection's paths the cache has contents of, but no scores of this scorer.
+
+    Raises:
+        CacheError: the cache cannot be read.
+    """
+    _begin(cache, selection.paths)
+    excluded = _excluded(selection.paths, selection.exclude) if selection.exclude else None
+    with cache.guard():
+        # two counts along an index tell at once that every content has scores, which is the rule
+        counts = cache.conn.execute(
+            "SELECT (SELECT count(*) FROM contents), (SELECT count(*) FROM scores WHERE scorer_id = ?)", (scorer,)
+        ).fetchone()
+        if counts[0] == counts[1]:
+            return 0
+        rows = cache.conn.execute(
+            "SELECT f.path FROM files f WHERE f.content_id IS NOT NULL AND f.missing_at IS NULL AND NOT EXISTS "
+            "(SELECT 1 FROM scores s WHERE s.scorer_id = ? AND s.content_id = f.content_id) "
+            f"AND {_BELOW.text}",
+            (scorer,),
+        )
+        return sum(1 for (path,) in rows if excluded is None or not excluded(path))
 
 
 def _read(cache: Cache, scorer: int, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
