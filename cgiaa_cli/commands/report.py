@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -71,49 +72,69 @@ def report(  # its parameters are the command line
 
     Exit 1 if nothing matched, and then there is no page; 3 if some photos failed.
     """
-    target = absolute(output)
-    check_target(target, force=force)
+    page = _Page(absolute(output), top, critiques, thumbs, force)
+    check_target(page.target, force=force)
     weights = parse_numbers("--weight", weight or (), RANKED_BY)
     if by is not None:
         weights.setdefault(str(by), 1.0)
     selection = Selection(paths, weights or {"overall": 1.0}, where=where, exclude=exclude or ())
-    failed: dict[str, str] = {}
-    note: Note = failed.__setitem__
     if no_scan and not os.path.lexists(db or default_path()):
         _say(f"{escape(db or default_path())}: there is no cache yet; leave out --no-scan")
         raise typer.Exit(NOTHING)
+    failed: dict[str, str] = {}
     with Session(db=db, model=model, device=device, jobs=jobs, exclude=tuple(exclude or ())) as session:
         if no_scan:
             failures = selecting.failures(session.cache, session.scorer, selection)
             failed.update({str(row["path"]): str(row["error"]) for row in failures})
         else:
             with progress(paths, exclude or ()) as on_progress:
-                session.scan(paths, note, on_progress)
+                session.scan(paths, failed.__setitem__, on_progress)
         hits = list(selecting.select(session.cache, session.scorer, selection))
         if hits:
-            library = _library(session, hits, target, note, look=not no_scan)
-            about = _about(session, library, top, failed)
-            shelf = Beside(target) if thumbs is Thumbs.beside else Inline()
-            wanted = frozenset(library.best[:critiques])
-            with _counted("making the page", len(library.rows)) as done:
-                rows = _photos(session, library, wanted, shelf, note)
-                size = write_page(target, _title(paths), about, _ticking(rows, done), force=force)
-            shelf.done()
-            _say_written(target, library, len(wanted), size)
-    for path, error in failed.items():
-        _say(f"{path}: {error}")
+            _make(session, hits, page, _title(paths), failed, look=not no_scan)
+        unknown = selecting.unknown(session.cache, paths) if no_scan else []
+    for path in unknown:
+        _say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
+    for name, error in failed.items():
+        _say(f"{name}: {error}")
     if not hits:
         _say("nothing matched; no page was written")
     if failed or not hits:
         raise typer.Exit(SOME_FAILED if failed else NOTHING)
 
 
-def _library(session: Session, hits: Sequence[Hit], target: Path, note: Note, *, look: bool) -> Library:
-    """What the page shows; photos of older scans are looked at first, so that they can be in a group."""
+@dataclass(frozen=True)
+class _Page:
+    """What is asked for."""
+
+    target: Path
+    top: int
+    critiques: int
+    thumbs: Thumbs
+    force: bool
+
+
+def _make(
+    session: Session, hits: Sequence[Hit], page: _Page, title: str, failed: dict[str, str], *, look: bool
+) -> None:
+    """Write the page and say so; photos that cannot be opened go to `failed`."""
+    note: Note = failed.__setitem__
     if look:
-        with _counted("looking at photos of an older scan", None) as done:
+        with _counted("looking at photos of an older scan") as done:
             fill_looks(session.cache, hits, note, done)
-    return read_library(session.cache, session.scorer, hits, target.parent, note)
+    with _counted("finding groups") as done:
+        done(0, 0)
+        library = read_library(session.cache, session.scorer, hits, page.target.parent, note)
+    wanted = frozenset(library.best[: page.critiques])
+    shelf = Beside(page.target) if page.thumbs is Thumbs.beside else Inline()
+    with _counted("making the page") as done:
+        photos = _counting(_photos(session, library, wanted, shelf, note), len(library.rows), done)
+        size = write_page(page.target, title, _about(session, library, page.top, failed), photos, force=page.force)
+    shelf.done()
+    counts = [_many(len(library.rows), "photo"), _many(len(library.groups), "group"), _many(len(wanted), "critique")]
+    typer.echo(printable(f"{escape(page.target)}: {', '.join(counts)}, {size / 1e6:.1f} MB"))
+    if size > HEAVY:
+        _say("a page of that size opens slowly; --thumbs beside keeps the pictures in a folder")
 
 
 def _about(session: Session, library: Library, top: int, failed: dict[str, str]) -> dict[str, Any]:
@@ -161,32 +182,25 @@ def _title(paths: Sequence[Path]) -> str:
     return ", ".join(names) + (", ..." if len(paths) > 3 else "")
 
 
-def _ticking(rows: Iterator[dict[str, Any]], done: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
-    for i, row in enumerate(rows, 1):
+def _counting(rows: Iterator[dict[str, Any]], total: int, done: Callable[[int, int], None]) -> Iterator[dict[str, Any]]:
+    for count, row in enumerate(rows):
+        done(count, total)
         yield row
-        done(i, 0)
 
 
 @contextlib.contextmanager
-def _counted(what: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, where that is a terminal, moved by `done(count, total)`."""
+def _counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where that is a terminal, moved by `done(count, total)`; a total of 0 is not known."""
     if not sys.stderr.isatty():
-        yield lambda count, all_: None
+        yield lambda count, total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task(what, total=total, visible=total is not None)
-        yield lambda count, all_: bar.update(task, completed=count, total=all_ or total, visible=True)
-
-
-def _say_written(target: Path, library: Library, critiques: int, size: int) -> None:
-    counts = [_many(len(library.rows), "photo"), _many(len(library.groups), "group"), _many(critiques, "critique")]
-    typer.echo(printable(f"{escape(target)}: {', '.join(counts)}, {size / 1e6:.1f} MB"))
-    if size > HEAVY:
-        _say("a page of that size opens slowly; --thumbs beside keeps the pictures in a folder")
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda count, total: bar.update(task, completed=count, total=total or None, visible=True)
 
 
 def _many(count: int, what: str) -> str:

@@ -30,7 +30,6 @@ function draw(tag, attributes, text) {
 
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 const fixed = (value, digits = 2) => (value === null ? "-" : value.toFixed(value >= 10.5 ? 0 : digits));
-const nameOf = (photo) => photo.path.split("/").pop();
 const when = (photo) => (photo.taken_at ? photo.taken_at.replace("T", " ") : "");
 
 /* ---- what is said of a photo ---- */
@@ -40,7 +39,7 @@ function altOf(photo) {
   const kinds = critique && critique.kinds.length ? `${critique.kinds.join(", ")}, ` : "";
   const weak = photo.weakest ? `, weakest in ${data.attributes[photo.weakest].toLowerCase()}` : "";
   const taken = photo.taken_at ? `, taken ${photo.taken_at.slice(0, 10)}` : "";
-  return `${kinds}${nameOf(photo)}: overall score ${fixed(photo.score)}${weak}${taken}`;
+  return `${kinds}${photo.name}: overall score ${fixed(photo.score)}${weak}${taken}`;
 }
 
 function settings(photo) {
@@ -63,7 +62,7 @@ function tile(index, list, key, extra) {
   const shown = key in SCORES ? key : "score";
   const button = make("button", { type: "button", className: `tile ${extra || ""}`, title: photo.path },
     frameOf(photo, photo.thumb, altOf(photo)),
-    make("span", { className: "line" }, make("span", { className: "name" }, nameOf(photo)), badge,
+    make("span", { className: "line" }, make("span", { className: "name" }, photo.name), badge,
       make("span", { className: "number", title: SCORES[shown] }, fixed(photo[shown]))));
   button.addEventListener("click", () => look(index, list()));
   return button;

@@ -107,7 +107,12 @@ def _rows(cache: Cache, scorer: int, photos: Photos, root: str, folder: Path) ->
         row: dict[str, Any] = {name: _number(known[name]) for name in _SHOWN}
         row |= {name: _number((known["attributes"] or {}).get(name)) for name in ATTRIBUTES}
         row |= {name: known[name] for name in ("taken_at", "camera", "lens", "format")}
-        row |= {"path": path.removeprefix(root), "link": _link(path, folder), "value": _number(hit.value)}
+        row |= {
+            "path": path.removeprefix(root),
+            "name": os.path.basename(path),
+            "link": _link(path, folder),
+            "value": _number(hit.value),
+        }
         row["copies"] = [copy.removeprefix(root) for copy in copies]
         row["focal"] = focal_range(row["focal_length"])
         rows.append(row)
@@ -115,7 +120,7 @@ def _rows(cache: Cache, scorer: int, photos: Photos, root: str, folder: Path) ->
 
 
 def _number(value: float | None) -> float | None:
-    """Four significant digits after what matters to nobody; a page of JSON has no infinity."""
+    """Five digits are more than anybody reads; JSON has no infinity."""
     if value is None or not math.isfinite(value):
         return None
     return value if isinstance(value, int) else float(f"{value:.5g}")

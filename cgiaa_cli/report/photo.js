@@ -150,7 +150,7 @@ function groupOf(photo) {
   const list = [...new Set(group.members.map((member) => member.photo))];
   return [make("h3", {}, `Group: ${spoken(group.kind)}, ${count(group.members.length, "photo")}`),
     make("p", {}, `${own.kept ? "Keep" : "Gives way"}: ${own.reason}`),
-    make("div", { className: "members" }, ...list.slice(0, 24).map((i) => tile(i, () => list, "score", i === index ? "keep" : "give")))];
+    make("div", { className: "members" }, ...list.slice(0, 24).map((i) => tile(i, () => list, "score", i === index ? "here" : "other")))];
 }
 
 function step(by) {
