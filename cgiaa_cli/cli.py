@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "compare": ("compare", "compare_", "Name the better of some photos, and why."),
     "cache": ("cache", "app", "Look into the cache, clean it, export it."),
     "models": ("models", "app", "List, verify, add and choose model bundles."),
+    "config": ("config", "app", "Read and write the config file."),
     "doctor": ("doctor", "doctor", "Check this installation and say how to mend it."),
     "train": ("train", "app", "Train a bundle of your own."),
     "evaluate": ("evaluate", "evaluate", "Measure a bundle on a data set."),

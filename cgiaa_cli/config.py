@@ -6,17 +6,28 @@ An option on the command line wins over an environment variable, which wins over
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
-import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import escape
 
-__all__ = ["DEVICES", "Config", "config_path", "read_config", "write_model"]
+__all__ = [
+    "DEVICES",
+    "KEYS",
+    "Config",
+    "config_path",
+    "get_value",
+    "read_config",
+    "set_value",
+    "unset_value",
+]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -38,6 +49,9 @@ class Config:
     device: str | None = None
     jobs: int | None = None
     stars: str | None = None
+
+
+KEYS = tuple(field.name for field in fields(Config))
 
 
 def config_path() -> Path:
@@ -72,12 +86,10 @@ def read_config() -> Config:
 def _parse(text: str) -> Config:
     values = tomllib.loads(text)
     for key, value in values.items():
-        wanted = int if key == "jobs" else str
-        if key not in Config.__dataclass_fields__:
-            known = ", ".join(Config.__dataclass_fields__)
-            raise ValueError(f"key '{key}' is not known (known are {known})")
-        if type(value) is not wanted:
-            raise ValueError(f"key '{key}' must be a {'number' if wanted is int else 'string'}")
+        if key not in KEYS:
+            raise ValueError(f"key '{key}' is not known ({_nearest(key)})")
+        if type(value) is not _type(key):
+            raise ValueError(f"key '{key}' must be a {'number' if _type(key) is int else 'string'}")
     config = Config(**values)
     if config.device is not None and config.device not in DEVICES:
         raise ValueError(f"key 'device' must be one of {', '.join(DEVICES)}")
@@ -86,41 +98,85 @@ def _parse(text: str) -> Config:
     return config
 
 
-def write_model(name: str) -> Path:
-    """Set the key `model` and leave the rest of the file, comments too, as it is; make it where there is none."""
-    path = config_path()
-    if path.exists():
-        read_config()  # a file that is wrong already is for the user to mend, not for us to rewrite
-        text = path.read_text("utf-8")
-    else:
-        text = ""
+def _type(key: str) -> type:
+    return int if key == "jobs" else str
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key, KEYS, 1)
+    return f"did you mean '{near[0]}'?" if near else f"known are {', '.join(KEYS)}"
+
+
+def get_value(key: str) -> str | int | None:
+    """What the config file says of `key`; None where it says nothing.
+
+    Raises:
+        UsageError: there is no such key, or the file is wrong.
+    """
+    _require_known(key)
+    value: str | int | None = getattr(read_config(), key)
+    return value
+
+
+def set_value(key: str, text: str) -> Path:
+    """Set one key and leave the rest of the file, comments too, as it is; make it where there is none.
+
+    Raises:
+        UsageError: the key or the value means nothing, or the file is wrong or cannot be written.
+    """
+    _require_known(key)
+    value: str | int = text
+    if _type(key) is int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise UsageError(f"{key}: '{text}' is not a number", mend=f"write for example: {key} 4") from None
     try:
-        name.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise UsageError(
             "the config file is UTF-8, which this name is not",
-            path=escape(name),
-            mend="give the bundle a name with: cgiaa models add FOLDER --name NAME",
+            path=escape(text),
+            mend="give the file or folder another name",
         ) from None
-    line = f"model = {json.dumps(name, ensure_ascii=False)}"
-    text, found = re.subn(r"(?m)^[ \t]*model[ \t]*=.*$", lambda _: line, text, count=1)
-    if not found:
-        text = f"{line}\n{text}"
+    return _edit(lambda document: document.update({key: value}), f"{key} = {json.dumps(value, ensure_ascii=False)}")
+
+
+def unset_value(key: str) -> Path | None:
+    """Remove one key, and leave the rest as it is; None where it was not set.
+
+    Raises:
+        UsageError: there is no such key, or the file is wrong or cannot be written.
+    """
+    if get_value(key) is None:
+        return None
+    return _edit(lambda document: document.remove(key), f"remove {key}")
+
+
+def _require_known(key: str) -> None:
+    if key not in KEYS:
+        raise UsageError(f"key '{key}' is not known", mend=_nearest(key))
+
+
+def _edit(change: Callable[[Any], object], by_hand: str) -> Path:
+    """Change the file's text as tomlkit does, which keeps what a person wrote around the values."""
+    import tomlkit
+
+    path = config_path()
+    if path.exists():
+        read_config()  # a file that is wrong already is for the user to mend, not for us to rewrite
     try:
-        written = _parse(text).model == name
-    except ValueError:  # e.g. a control character in the name
-        written = False
-    if not written:
-        raise UsageError(
-            "key 'model' is written in a way that cannot be edited here",
-            path=escape(path),
-            mend=f"set it by hand: {line}",
-        )
+        document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
+        change(document)
+        text = tomlkit.dumps(document)
+        _parse(text)
+    except ValueError as error:
+        raise UsageError(str(error), mend=f"nothing was written to {escape(path)}") from error
     try:
         _replace(path.resolve(), text)  # it may be a link into a folder of settings under version control
     except OSError as error:
         raise UsageError(
-            f"cannot be written: {error.strerror or error}", path=escape(path), mend=f"set it by hand: {line}"
+            f"cannot be written: {error.strerror or error}", path=escape(path), mend=f"do it by hand: {by_hand}"
         ) from error
     return path
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cgiaa_cli.config import read_config, write_model
+from cgiaa_cli.config import read_config, set_value
 from cgiaa_cli.errors import BundleError, UsageError
 from cgiaa_cli.paths import escape
 
@@ -327,7 +327,7 @@ def _appearing(target: Path) -> Iterator[Path]:
 def use(name: str) -> Path:
     """Make `name` (or the bundle in a folder) the one for later runs; returns the config file written."""
     bundle = load(name)
-    return write_model(name if name in installed() else str(bundle.folder.absolute()))
+    return set_value("model", name if name in installed() else str(bundle.folder.absolute()))
 
 
 def record(bundle: Bundle, results: Mapping[str, Any]) -> None:
