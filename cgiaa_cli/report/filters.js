@@ -20,8 +20,9 @@ function conditions() {
   if (find.length) tests.push((photo, i) => find.every((word) => textOf(i).includes(word)));
   const key = $("order").value in SCORES ? $("order").value : "score";
   const [least, most] = [$("least").valueAsNumber, $("most").valueAsNumber];
-  if (!Number.isNaN(least)) tests.push((photo) => photo[key] !== null && photo[key] >= least);
-  if (!Number.isNaN(most)) tests.push((photo) => photo[key] !== null && photo[key] <= most);
+  const asShown = (photo) => Number(fixed(photo[key])); // who types what a tile says means that photo, too
+  if (!Number.isNaN(least)) tests.push((photo) => asShown(photo) >= least);
+  if (!Number.isNaN(most)) tests.push((photo) => asShown(photo) <= most);
   for (const name of ["camera", "lens", "focal", "weakest"]) {
     const wanted = $(name).value;
     if (wanted) tests.push((photo) => photo[name] === wanted.slice(1));
