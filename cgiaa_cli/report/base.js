@@ -53,7 +53,7 @@ function settings(photo) {
 
 function frameOf(photo, source, alt) {
   if (!source) return make("span", { className: "frame" }, "no longer readable");
-  return make("span", { className: "frame" }, make("img", { alt, src: source, decoding: "async" }));
+  return make("span", { className: "frame" }, make("img", { alt, loading: "lazy", decoding: "async", src: source }));
 }
 
 function tile(index, list, key, extra) {

@@ -79,6 +79,7 @@ $("keys").addEventListener("click", () => $("help").showModal());
 async function contactSheet() {
   gallery.all();
   const pictures = [...document.querySelectorAll('[data-grid="all"] img')];
+  for (const picture of pictures) picture.loading = "eager";
   await Promise.all(pictures.map((picture) => picture.decode().catch(() => {})));
   window.print();
 }
