@@ -63,6 +63,7 @@ function look(index, list) {
   if (!dialog.open) {
     opener = document.activeElement;
     dialog.showModal();
+    dialog.focus(); // and not its first button: the keys are for the photo
   }
   showPhoto();
 }
