@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "groups": ("groups", "groups", "Find copies, bursts, brackets and panoramas, and the photo to keep."),
     "report": ("report", "report", "Make a gallery as one page: picks, groups, critiques, plots."),
     "scan": ("scan", "scan", "Score photos into the cache."),
+    "watch": ("watch", "watch", "Score photos as they arrive in some folders."),
     "critique": ("critique", "critique", "Say what is good and bad about photos, and why."),
     "compare": ("compare", "compare_", "Name the better of some photos, and why."),
     "cache": ("cache", "app", "Look into the cache, clean it, export it."),

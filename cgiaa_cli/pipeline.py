@@ -131,6 +131,7 @@ def run_scan(
     retry_failed: bool = False,
     max_pixels: int | None = None,
     on_row: OnRow | None = None,
+    on_new: OnRow | None = None,
     on_failure: OnRow | None = None,
     on_progress: Callable[[ScanSummary], None] | None = None,
 ) -> ScanSummary:
@@ -149,6 +150,7 @@ def run_scan(
         max_pixels: refuse larger photos; None: `imaging.decode`'s limit.
         on_row: called for every photo, once it is in the cache, in the caller's thread. Unchanged photos are
             read from the cache for it, which a rescan otherwise does not do.
+        on_new: called only for those that changed since the last scan or were not there, failed ones too.
         on_failure: called for the failed ones only, at no cost for the others.
         on_progress: called now and then with the counts so far.
 
@@ -166,7 +168,7 @@ def run_scan(
     found = _walk(options)
     with Cache.open(db) as cache:
         scan = _Scan(cache, bundle, options, lambda: engine or open_engine(bundle, wanted))
-        scan.on_row, scan.on_failure, scan.on_progress = on_row, on_failure, on_progress
+        scan.on_row, scan.on_new, scan.on_failure, scan.on_progress = on_row, on_new, on_failure, on_progress
         return scan.run(found)
 
 
@@ -234,6 +236,7 @@ class _Scan:
     options: ScanOptions
     make_engine: Callable[[], Engine]
     on_row: OnRow | None = None
+    on_new: OnRow | None = None
     on_failure: OnRow | None = None
     on_progress: Callable[[ScanSummary], None] | None = None
     summary: ScanSummary = field(default_factory=ScanSummary)
@@ -372,9 +375,9 @@ class _Scan:
             for one in done:
                 if one.entry.hash and (one.content or one.entry.error_kind):
                     self.pending += [_like(one.entry, other) for other in self.claims.release(one.entry.hash)]
-            shown = [d.entry.path for d in done if self.on_row or d.entry.error_kind]
+            shown = [d.entry.path for d in done if self.on_row or self.on_new or d.entry.error_kind]
             for start in range(0, len(shown), CHUNK):
-                self._emit(shown[start : start + CHUNK])
+                self._emit(shown[start : start + CHUNK], new=True)
         self.flushed_at = time.monotonic()
         self._report()
 
@@ -382,7 +385,9 @@ class _Scan:
         """After a failure: write what the threads had finished, unless writing is what failed."""
         if isinstance(error, CacheError):
             return
-        self.on_row = self.on_failure = self.on_progress = None  # the caller's own failure may be the cause
+        self.on_row = self.on_new = self.on_failure = self.on_progress = (
+            None  # the caller's own failure may be the cause
+        )
         while True:
             try:
                 answer = self.readers.done.get_nowait()
@@ -392,18 +397,20 @@ class _Scan:
                 self.pending.append(answer)
         self._flush()
 
-    def _emit(self, paths: list[str]) -> None:
+    def _emit(self, paths: list[str], *, new: bool = False) -> None:
         """Hand rows, read from the cache, to the caller's functions."""
-        if not paths or not (self.on_row or self.on_failure):
+        if not paths or not (self.on_row or self.on_new or self.on_failure):
             return
         records = self.cache.records(self.scorer, paths)
         for path in paths:
             if record := records.get(path):
-                self._show(ScanRow(path, record, record["error"], record["error_kind"]))
+                self._show(ScanRow(path, record, record["error"], record["error_kind"]), new=new)
 
-    def _show(self, row: ScanRow) -> None:
+    def _show(self, row: ScanRow, *, new: bool = False) -> None:
         if self.on_row:
             self.on_row(row)
+        if self.on_new and new:
+            self.on_new(row)
         if self.on_failure and row.error_kind is not None:
             self.on_failure(row)
 

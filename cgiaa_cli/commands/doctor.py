@@ -28,6 +28,7 @@ EXTRAS: dict[str, tuple[str, str | None, str]] = {
     "heif": ("pillow-heif", "pillow_heif", "HEIC and HEIF photos"),
     "raw": ("rawpy", "rawpy", "RAW photos"),
     "parquet": ("pyarrow", "pyarrow", "Parquet output"),
+    "watch": ("watchfiles", "watchfiles", "watching folders"),
     "train": ("torch", None, "training"),
 }
 LOOK_SECONDS = 5.0  # at a cache of many gigabytes

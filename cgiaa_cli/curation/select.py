@@ -33,6 +33,7 @@ __all__ = [
     "RANKED_BY",
     "Hit",
     "Selection",
+    "excluder",
     "failures",
     "is_scored",
     "known",
@@ -256,7 +257,7 @@ class _Plans:
             Sql(f"{self.value.text} IS NOT NULL", self.value.parameters, frozenset("s")),
         ]
         if selection.exclude:
-            excluded = _excluded(selection.paths, selection.exclude)
+            excluded = excluder(selection.paths, selection.exclude)
             conn.create_function("excluded", 1, excluded, deterministic=True)
             conditions.append(Sql("NOT excluded(f.path)", (), frozenset("f")))
         self.conditions = _all(conditions)
@@ -370,7 +371,7 @@ def _all(conditions: Iterable[Sql]) -> Sql:
     return Sql(" AND ".join(f"({c.text})" for c in kept) or "1", parameters)
 
 
-def _excluded(paths: Sequence[Path], patterns: Sequence[str]) -> Callable[[str], bool]:
+def excluder(paths: Sequence[Path], patterns: Sequence[str]) -> Callable[[str], bool]:
     """A function of an escaped path: does the scan's --exclude leave it, or a folder of it, out?"""
     from cgiaa_cli.library.walk import _excluder  # one implementation: scan and rank must agree
 
@@ -426,7 +427,7 @@ def failures(cache: Cache, scorer: int, selection: Selection) -> list[dict[str, 
         )
         paths = [row[0] for row in cache.conn.execute(text)]
     if selection.exclude:
-        excluded = _excluded(selection.paths, selection.exclude)
+        excluded = excluder(selection.paths, selection.exclude)
         paths = [path for path in paths if not excluded(path)]
     rows: list[dict[str, Any]] = []
     for start in range(0, len(paths), CHUNK):
@@ -450,7 +451,7 @@ def unscored(cache: Cache, scorer: int, selection: Selection) -> int:
         CacheError: the cache cannot be read.
     """
     _begin(cache, selection.paths)
-    excluded = _excluded(selection.paths, selection.exclude) if selection.exclude else None
+    excluded = excluder(selection.paths, selection.exclude) if selection.exclude else None
     with cache.guard():
         # two counts along an index tell at once that every content has scores, which is the rule
         counts = cache.conn.execute(

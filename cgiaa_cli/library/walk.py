@@ -24,7 +24,7 @@ from cgiaa_cli.imaging.formats import (
     sniff,
 )
 
-__all__ = ["Found", "Skipped", "walk"]
+__all__ = ["Found", "Skipped", "is_passed_by", "walk"]
 
 # thumbnails, bins and indexes that systems and photo programs keep beside the user's own files
 _NOT_FOLDERS = frozenset(
@@ -200,8 +200,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         is_folder = entry.is_dir()
     except OSError:
         return False
-    name = entry.name.lower()
-    return is_folder and name not in _NOT_FOLDERS and not name.startswith(".trash")
+    return is_folder and not is_passed_by(entry.name)
+
+
+def is_passed_by(name: str) -> bool:
+    """Whether a folder of this name below a root is never entered."""
+    return name.lower() in _NOT_FOLDERS or name.lower().startswith(".trash")
 
 
 def _photos(files: Iterable[tuple[str, str]], named: bool = False) -> Iterator[Found | Skipped]:
