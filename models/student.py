@@ -3,7 +3,8 @@
 * a semantic tower (EfficientNet-Lite2, ImageNet) on the whole frame at 240 px;
 * the judge's own tower (MobileNet v1, AVA) on the same frame at 192 px, kept because a few thousand
   photos do not carry its judgement into another tower;
-* the judge's first blocks on native-scale tiles, and measurements, for technical quality.
+* the judge's first blocks on native-scale tiles, and measurements, for technical quality;
+* where it learned to crop, a head on the semantic tower's frozen map (models/crop.py).
 
 Heads see the mean and the deviation over the frame of several levels of each tower, not of the last alone: quality
 and complexity live in the early ones (hypercolumns, Hariharan et al. 2015).
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 
 import timm
 import torch
+from cgiaa_models.crop import CropHead
 from cgiaa_models.judge import MobileNetV1
 from torch import Tensor, nn
 
@@ -32,6 +34,7 @@ LATE = SEMANTIC + 2 * (208 + 352)  # mean of the last level, then mean and devia
 JUDGE = 1024  # channels of its last level
 BESIDE = JUDGE + 2 * (256 + 512)  # with the moments of `JUDGE_LEVELS`
 TILES = 4 * 256
+ASPECT = MEASURES.index("aspect")
 FEATURES = LATE + EARLY + BESIDE + TILES + len(MEASURES)
 
 
@@ -102,8 +105,12 @@ class Towers(nn.Module):
             tiles: (B, 4, 112, 112) uint8 luma, native scale.
             measures: (B, 14) float32.
         """
+        return self.see(photo, tiles, measures)[1]
+
+    def see(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the map that `stem` gives before it."""
         x, early = self.early(photo)
-        return torch.cat([self.late(x), early, self.beside(photo, tiles), measures], dim=1)
+        return x, torch.cat([self.late(x), early, self.beside(photo, tiles), measures], dim=1)
 
 
 class Student(nn.Module):
@@ -111,9 +118,10 @@ class Student(nn.Module):
 
     Args:
         embedding_dim: size of the embedding (a projection of the semantic features).
+        crop: whether it chooses crops, too.
     """
 
-    def __init__(self, embedding_dim: int = 256) -> None:
+    def __init__(self, embedding_dim: int = 256, crop: bool = False) -> None:
         super().__init__()
         self.towers = Towers()
         self.register_buffer("mean", torch.zeros(FEATURES))
@@ -123,6 +131,7 @@ class Student(nn.Module):
         self.technical = nn.Linear(FEATURES, 1)
         self.complexity = nn.Linear(FEATURES, 1)
         self.embedding = nn.Linear(SEMANTIC, embedding_dim)
+        self.crop = CropHead() if crop else None
 
     def standardise(self, features: Tensor) -> Tensor:
         """Zero mean and unit scale on the training photos, limited so that one odd number cannot rule."""
@@ -140,9 +149,11 @@ class Student(nn.Module):
             nn.functional.normalize(self.embedding(z[:, :SEMANTIC]), dim=1),
         )
 
-    def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, ...]:
         """The bundle's inputs -> the bundle's outputs (see docs/design.md for shapes and ranges)."""
-        return self.heads(self.towers(photo, tiles, measures))
+        stem, features = self.towers.see(photo, tiles, measures)
+        found = self.heads(features)
+        return found if self.crop is None else (*found, self.crop(stem, measures[:, ASPECT]))
 
 
 def tilted(distributions: Tensor, means: Tensor, rounds: int = 12) -> Tensor:

@@ -74,7 +74,7 @@ def test_a_photo_scores_the_same_in_any_batch(bundle: Bundle, photos: Path) -> N
 
 def with_outputs(bundle: Bundle, **changed: np.ndarray) -> Engine:
     engine = Engine(bundle, "cpu")
-    engine._session = SimpleNamespace(run=lambda names, _: [(GOOD | changed)[name] for name in names])
+    engine._session = SimpleNamespace(run=lambda names, *_: [(GOOD | changed)[name] for name in names])
     return engine
 
 
@@ -110,7 +110,7 @@ def test_rounding_below_zero_is_no_error(bundle: Bundle, photos: Path) -> None:
 def test_a_failing_run_is_an_error_of_the_device(bundle: Bundle, photos: Path) -> None:
     engine = Engine(bundle, "cpu")
 
-    def fail(_: object, __: object) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("\n  out of memory in node 5\nmore")
 
     engine._session = SimpleNamespace(run=fail)
@@ -118,7 +118,7 @@ def test_a_failing_run_is_an_error_of_the_device(bundle: Bundle, photos: Path) -
     with pytest.raises(CgiaaError, match=r"failed on cpu: out of memory in node 5; .*smaller --batch-size"):
         engine.run(one)
 
-    def exhausted(_: object, __: object) -> None:
+    def exhausted(*_: object) -> None:
         raise MemoryError
 
     engine._session = SimpleNamespace(run=exhausted)

@@ -47,6 +47,8 @@ pytestmark = pytest.mark.filterwarnings(
 class Small(nn.Module):
     """The inputs and outputs of a student, a score that follows brightness, and convolutions to quantise."""
 
+    crop = None
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cgiaa_models.student import EARLY, FEATURES, JUDGE, LATE, Student, Towers, tilted
+from cgiaa_models.student import ASPECT, EARLY, FEATURES, JUDGE, LATE, Student, Towers, tilted
 from cgiaa_training import distill as distill_stage
 from cgiaa_training import evaluate as evaluation
 from cgiaa_training import export
 from cgiaa_training import features as features_of
 from cgiaa_training.damage import DAMAGES
-from cgiaa_training.data import CropEdit, crops, iou, load_photo, rated
+from cgiaa_training.data import CropEdit, crops, iou, load_photo, photo_from_array, rated
 from cgiaa_training.distill import DistillConfig, distill
 from cgiaa_training.fusion import FusionConfig
 from cgiaa_training.heads import Strengths
@@ -39,7 +39,11 @@ from cgiaa_cli.inference.engine import Engine
 @pytest.fixture(scope="module")
 def student() -> Student:
     torch.manual_seed(0)
-    return Student().eval().requires_grad_(False)
+    made = Student(crop=True).eval().requires_grad_(False)
+    assert made.crop is not None
+    made.crop.project.normal_()
+    made.crop.prior.fill_(0.5)
+    return made
 
 
 @pytest.fixture
@@ -336,12 +340,21 @@ def test_tail_of_stem_is_the_tower(student: Student) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_export_gives_a_bundle_that_scores_as_torch_does(student: Student, tmp_path: Path) -> None:
     torch.save(student.state_dict(), tmp_path / "student.pt")
-    (tmp_path / "results.json").write_text('{"a": {"srcc": 0.5, "n": 3}}')
+    record = {"a": {"srcc": 0.5, "n": 3}, "crop": {"least_gain": 0.07}}
+    (tmp_path / "results.json").write_text(json.dumps(record))
     bundle, worst = export.export_student(tmp_path / "student.pt", tmp_path / "bundle", name="mine", version="7")
-    assert (bundle.name, bundle.version, bundle.results) == ("mine", "7", {"a": {"srcc": 0.5, "n": 3}})
+    assert (bundle.name, bundle.version, bundle.results) == ("mine", "7", record)
+    assert bundle.manifest["crop"] == {"least_gain": 0.07} and bundle.manifest["outputs"]["crop"] == {"range": [0, 1]}
+    engine = Engine(bundle, "cpu")
+    inputs = prepare(photo_from_array(np.asarray(picture(3, 0.5))))
+    with torch.inference_mode():
+        stem = student.towers.stem(torch.from_numpy(inputs.photo[None]))
+        assert student.crop is not None
+        expected = student.crop(stem, torch.tensor([inputs.measures[ASPECT]]))
+    assert engine.crops and np.allclose(engine.overlaps([inputs, inputs])[1], expected[0], atol=export.PARITY)
     assert max(worst.values()) < export.PARITY
     network = bundle.encoder.read_bytes()
-    other = Student().eval()  # other weights: the check must be able to fail
+    other = Student(crop=True).eval()  # other weights: the check must be able to fail
     assert max(export.parity(other, network).values()) > export.PARITY
     batch_of = onnx.load_from_string(network).graph.input[0].type.tensor_type.shape.dim[0]
     assert batch_of.dim_param

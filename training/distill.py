@@ -6,7 +6,8 @@
    the student's own frozen features. A teacher's opinion of a photo that it learned from comes from a fit without
    that photo.
 3. *Tune* (`training.tune`): the tail of the semantic tower learns all opinions and the teacher's features.
-4. *Heads* (`training.heads`): linear in standardised features, in closed form.
+4. *Heads* (`training.heads`): linear in standardised features, in closed form; and one that chooses crops, learned
+   by gradient on the frozen map (`training.crops`).
 
 Nothing is chosen on oasis_scenes: it only checks (`training.evaluate`).
 """
@@ -20,8 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from cgiaa_models.crop import CropHead
 from cgiaa_models.student import BESIDE, EARLY, FEATURES, JUDGE, LATE, Student, Towers
 from cgiaa_training import fusion
+from cgiaa_training.crops import FEWEST, learn_crops
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
@@ -109,6 +112,7 @@ def run(context: Context) -> dict[str, Any]:
 
     Returns:
         `agreement`: SRCC of the tuned tower with each teacher on photos held out for that; `photos`: of each set;
+        `crop`: what `crops.learn_crops` found, where a set has crops;
         `weights`: those it started from.
 
     Raises:
@@ -210,7 +214,9 @@ class _Distilling:
             seed=self.context.recipe.seed, device=self.context.device,
         )  # fmt: skip
         features = self._whole(stems, rest)
-        student = Student()
+        crop, cropped = self._crop_head(stems)
+        student = Student(crop=crop is not None)
+        student.crop = crop
         student.towers.load_state_dict(self.towers.state_dict())
         fit_heads(student, Pool(features, labels, opinions[:, 0]), self._evidence(features), self.config.heads)
         with appearing(self.folder / "student.pt") as partial:
@@ -218,8 +224,24 @@ class _Distilling:
         return {
             "agreement": {name: round(agreement[str(i)], 4) for i, name in enumerate(LABELS)},
             "photos": {part.name: len(part.samples) for part in self.sets},
+            **({"crop": cropped} if cropped else {}),
             "weights": WEIGHTS if self.config.weights == "published" else [],
         }
+
+    def _crop_head(self, stems: Sequence[Array]) -> tuple[CropHead | None, dict[str, Any]]:
+        """What chooses crops, and what it is worth; None where too few photos have one."""
+        for part, seen in zip(self.sets, stems, strict=True):
+            if part.name != self.config.crops:
+                continue
+            known = [i for i, s in enumerate(part.samples) if s.split in LEARNED and "best_crop_xywh" in s.extra]
+            if len(known) >= FEWEST:
+                self.context.say(f"distill: crops of {len(known)} photos")
+                samples = [part.samples[i] for i in known]
+                return learn_crops(
+                    samples, np.asarray(seen[known]), self.folder / "crops",
+                    seed=self.context.recipe.seed, device=self.context.device,
+                )  # fmt: skip
+        return None, {}
 
     # --- what the towers see -------------------------------------------------------------------------------------
 

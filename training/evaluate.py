@@ -26,7 +26,8 @@ from scipy.stats import rankdata
 from cgiaa_cli.errors import CgiaaError, PhotoError, UsageError
 from cgiaa_cli.imaging.decode import Photo, decode
 from cgiaa_cli.imaging.preprocess import prepare
-from cgiaa_cli.inference.engine import Engine
+from cgiaa_cli.inference.crops import Crop, best_crop
+from cgiaa_cli.inference.engine import CROP, Engine
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import escape
 
@@ -140,17 +141,26 @@ def measure_manifest(
 # --- who looks -------------------------------------------------------------------------------------------------------
 
 
-def look_of(engine: Engine) -> Look:
-    """A bundle's view of photos."""
+class _BundleLook:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
 
-    def look(jobs: Sequence[Job]) -> Mapping[str, Array]:
-        scores = [s for photos in _loaded(jobs, prepare) for s in engine.run(photos)]
+    def __call__(self, jobs: Sequence[Job]) -> Mapping[str, Array]:
+        scores = [s for photos in _loaded(jobs, prepare) for s in self.engine.run(photos)]
         found = {name: np.array([s.attributes[name] for s in scores]) for name in ATTRIBUTES}
         for name in ("score", "technical", "complexity", "distribution"):
             found[name] = np.array([getattr(s, name) for s in scores])
         return found
 
-    return look
+    def crops(self, places: Sequence[Path]) -> list[Crop]:
+        """What it would make of each photo."""
+        jobs: list[Job] = [(place, None) for place in places]
+        return [best_crop(o) for photos in _loaded(jobs, prepare) for o in self.engine.overlaps(photos)]
+
+
+def look_of(engine: Engine) -> Look:
+    """A bundle's view of photos."""
+    return _BundleLook(engine)
 
 
 def _nima() -> Look:
@@ -280,21 +290,37 @@ def _pairs(look: Look, data: Path) -> Iterator[Found]:
 
 
 def _best_crop(look: Look, data: Path) -> Iterator[Found]:
-    """IoU of the crop of highest `composition` with the one that people chose; and of two blind choices."""
+    """IoU with people's crop of the crop that a network chooses, of the whole frame and of the middle.
+
+    What has no head for crops is asked for the crop of highest `composition`.
+    """
     paths, rows, _ = crops(data)
+    held = [(path, row) for path, row in zip(paths, rows, strict=True) if row["split"] == "test"]
+    chooses = isinstance(look, _BundleLook) and look.engine.crops
+    chosen = look.crops([path for path, _ in held]) if chooses else []
     found, whole, centre = [], [], []
-    for path, row in zip(paths, rows, strict=True):
-        if row["split"] != "test":
-            continue
-        boxes = crop_candidates(row["width"], row["height"])
-        scores = look([(path, CropEdit(box)) for box in boxes])["composition"]
-        best = tuple(row["best_crop_xywh"])
-        found.append(iou(boxes[int(np.argmax(scores))], best))
-        width, height = row["width"], row["height"]
+    for i, (path, row) in enumerate(held):
+        width, height, best = row["width"], row["height"], tuple(row["best_crop_xywh"])
+        if chooses:
+            x, y, w, h = chosen[i].box
+            box: tuple[float, ...] = (x * width, y * height, w * width, h * height)
+        else:
+            boxes = crop_candidates(width, height)
+            box = boxes[int(np.argmax(look([(path, CropEdit(box)) for box in boxes])["composition"]))]
+        found.append(iou(box, best))
         whole.append(iou((0, 0, width, height), best))
         centre.append(iou((width * 0.1, height * 0.1, width * 0.8, height * 0.8), best))
     for name, values in zip(("best crop", "whole frame", "centre 80 %"), (found, whole, centre), strict=True):
         yield Found(f"fcdb test IoU, {name}", mean(values))
+    if chooses and (section := look.engine.bundle.manifest.get(CROP)):
+        offered = np.array([crop.gain >= section["least_gain"] for crop in chosen])
+        gain = np.array(found) - np.array(whole)
+        yield Found("fcdb test crops offered", share(offered))
+        if offered.any():
+            yield Found(
+                "fcdb test crops offered that are nearer to people's than the whole frame", share(gain[offered] > 0)
+            )
+            yield Found("fcdb test crops offered, gain in IoU", mean(list(gain[offered])))
 
 
 def crop_candidates(width: int, height: int) -> list[tuple[float, ...]]:

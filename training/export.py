@@ -36,7 +36,7 @@ from cgiaa_cli.bundles import ENCODER, Bundle, load, write_bundle
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.imaging.preprocess import SIZE, TILE, TILES
-from cgiaa_cli.inference.engine import OUTPUTS, import_onnxruntime
+from cgiaa_cli.inference.engine import CROP, OUTPUTS, import_onnxruntime
 
 __all__ = [
     "PARITY",
@@ -59,6 +59,7 @@ RANGES: dict[str, list[float]] = {
     "technical": [1, 10],
     "complexity": [0, 100],
     "embedding": [-1, 1],
+    CROP: [0, 1],
 }
 
 
@@ -162,10 +163,10 @@ def run(context: Context) -> dict[str, Any]:
             reference[precision] = {"sets": list(sets), "quantiles": percentiles(network, known)}
     for precision in config.precisions:
         held = {title: results["precisions"][precision][title] for title in titles}
-        more: dict[str, Any] = {"precision": precision}
+        more: dict[str, Any] = {"precision": precision, **_crop(context.results("distill"))}
         more |= {"reference": reference[precision]} if known else {}
         more |= {"text": {"precision": config.text_precision, **section}} if section else {}
-        about = _about(context, student.embedding.out_features) | {"results": held, "more": more}
+        about = _about(context, student) | {"results": held, "more": more}
         _describe(context, folder / precision, about, {**results, "held_out": held})
     assemble(folder / config.precision, context.out / "bundle")
     return {**results, "held_out": {title: results["precisions"][config.precision][title] for title in titles}}
@@ -180,18 +181,28 @@ def plan(context: Context) -> Plan:
     return replace(cost, samples=photos)
 
 
-def _about(context: Context, embedding_dim: int) -> dict[str, Any]:
+def _about(context: Context, student: Student) -> dict[str, Any]:
     """What the bundles of a run at every precision have in common."""
     config: ExportConfig = context.recipe.export
     return {
         "name": config.name or context.recipe.name,
         "version": config.version,
         "licence": config.licence,
-        "embedding_dim": embedding_dim,
+        "embedding_dim": student.embedding.out_features,
         "training_data": training_data(context),
         "weights": context.results("distill").get("weights", WEIGHTS),
-        "outputs": {key: {"range": limits} for key, limits in RANGES.items()},
+        "outputs": {key: {"range": RANGES[key]} for key in _outputs(student)},
     }
+
+
+def _outputs(student: Student) -> tuple[str, ...]:
+    return OUTPUTS if student.crop is None else (*OUTPUTS, CROP)
+
+
+def _crop(results: dict[str, Any]) -> dict[str, Any]:
+    """The bundle's section "crop", from what `distill` found; none where no crop is sure enough to be offered."""
+    gain = results.get("crop", {}).get("least_gain")
+    return {} if gain is None else {CROP: {"least_gain": gain}}
 
 
 def _describe(context: Context, folder: Path, about: dict[str, Any], results: dict[str, Any]) -> None:
@@ -213,7 +224,7 @@ def load_student(checkpoint: Path) -> Student:
     """The student of a training run. Raises CgiaaError when `checkpoint` is not one."""
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        student = Student(embedding_dim=state["embedding.weight"].shape[0])
+        student = Student(embedding_dim=state["embedding.weight"].shape[0], crop="crop.prior" in state)
         student.load_state_dict(state)
     except Exception as error:  # torch, pickle and zip each have their own
         raise CgiaaError(
@@ -247,7 +258,7 @@ def to_onnx(student: Student) -> bytes:
             student,
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=list(OUTPUTS),
+            output_names=list(_outputs(student)),
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             opset_version=18,
             dynamo=True,
@@ -261,13 +272,14 @@ def to_onnx(student: Student) -> bytes:
 def parity(student: Student, network: bytes, sizes: tuple[int, ...] = (1, 8)) -> dict[str, float]:
     """Largest difference between ONNX Runtime and torch by output, over batches of `sizes`."""
     session = import_onnxruntime().InferenceSession(network, providers=["CPUExecutionProvider"])
-    worst = dict.fromkeys(OUTPUTS, 0.0)
+    names = _outputs(student)
+    worst = dict.fromkeys(names, 0.0)
     for size in sizes:
         inputs = sample(size, seed=size)
         with torch.inference_mode():
             expected = student(**inputs)
-        found: list[Array] = session.run(list(OUTPUTS), {k: v.numpy() for k, v in inputs.items()})
-        for name, ours, theirs in zip(OUTPUTS, expected, found, strict=True):
+        found: list[Array] = session.run(list(names), {k: v.numpy() for k, v in inputs.items()})
+        for name, ours, theirs in zip(names, expected, found, strict=True):
             worst[name] = max(worst[name], float(np.abs(ours.numpy() - theirs).max()))
     return worst
 
@@ -303,6 +315,7 @@ def export_student(
     network, worst = _checked(student)
     record = checkpoint.with_name("results.json")
     found = json.loads(record.read_text("utf-8")) if record.exists() else {}
+    results = found["results"] if "fingerprint" in found else found
     bundle = write_bundle(
         folder,
         name=name,
@@ -312,8 +325,8 @@ def export_student(
         embedding_dim=student.embedding.out_features,
         training_data=DATA,
         weights=WEIGHTS,
-        outputs={key: {"range": limits} for key, limits in RANGES.items()},
-        results=found["results"] if "fingerprint" in found else found,
-        more={"precision": precision},
+        outputs={key: {"range": RANGES[key]} for key in _outputs(student)},
+        results=results,
+        more={"precision": precision, **_crop(results)},
     )
     return load(str(bundle.folder)), worst

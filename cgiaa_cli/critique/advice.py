@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from cgiaa_cli.critique.facts import Facts
 from cgiaa_cli.critique.light import clipping_after
 from cgiaa_cli.critique.observation import Evidence, Observation
+from cgiaa_cli.inference.crops import Crop
 
-__all__ = ["Advice", "advise", "exposure_change", "largest_level_box", "straighten"]
+__all__ = ["Advice", "advise", "crop_to", "exposure_change", "largest_level_box", "straighten"]
 
 GREY = 50.0  # L* that the median of an ordinary exposure is brought towards
 MOST_EV = 2.0
+RATIOS = {"1:1": 1.0, "5:4": 1.25, "4:3": 4 / 3, "7:5": 1.4, "3:2": 1.5, "16:10": 1.6, "16:9": 16 / 9, "2:1": 2.0}
 CLIP_COST = 0.01  # further share of the picture that a brighter exposure may clip
 
 
@@ -30,7 +32,8 @@ class Advice:
         kind: `exposure`, `straighten`, `white_balance`, `crop`, or `shoot` (only when taking the next one).
         attribute: the one it would help.
         text: a sentence in the imperative.
-        evidence: its numbers: ev, clipped_after; degrees, kept; box in pixels, ratio, gain.
+        evidence: its numbers: ev, clipped_after; degrees, kept; box (x, y, w, h in pixels), share (the same in shares
+            of the frame), ratio, gain (predicted, in IoU with the crop that people would make).
     """
 
     kind: str
@@ -97,6 +100,27 @@ def straighten(facts: Facts) -> list[Advice]:
     back = "anticlockwise" if tilt > 0 else "clockwise"
     text = f"Straighten it by {abs(tilt):.1f} degrees {back}; {kept:.0%} of the frame is kept."
     return [Advice("straighten", "composition", text, {"degrees": round(-tilt, 2), "kept": round(kept, 3)})]
+
+
+def crop_to(facts: Facts, crop: Crop) -> Advice:
+    """The crop that people would likely make of the photo, in pixels."""
+    x, y, w, h = crop.box
+    left, top = round(x * facts.width), round(y * facts.height)
+    width, height = round((x + w) * facts.width) - left, round((y + h) * facts.height) - top
+    sides = (("left", x), ("right", 1 - x - w), ("top", y), ("bottom", 1 - y - h))
+    cut = [name for name, share in sides if share > 0.01]
+    less = " and ".join([", ".join(cut[:-1]), cut[-1]] if len(cut) > 1 else cut)
+    ratio = _ratio(width / height)
+    text = f"Crop it to {width} x {height} pixels ({ratio}) from {left}, {top}: less of the {less} of the frame."
+    evidence: Evidence = {"box": [left, top, width, height], "share": [round(v, 4) for v in crop.box]}
+    return Advice("crop", "composition", text, evidence | {"ratio": ratio, "gain": round(crop.gain, 3)})
+
+
+def _ratio(aspect: float) -> str:
+    """The usual name of width over height within 2 %, else a number: 3:2, 2:3, 1.85:1."""
+    wide = max(aspect, 1 / aspect)
+    name = next((name for name, value in RATIOS.items() if abs(wide / value - 1) < 0.02), f"{wide:.2f}:1")
+    return name if aspect >= 1 else ":".join(reversed(name.split(":")))
 
 
 def largest_level_box(width: int, height: int, degrees: float) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cgiaa_cli.critique.claims import contradictions, find_claims
-from cgiaa_cli.critique.observation import Observation
+from cgiaa_cli.critique.observation import Evidence, Observation
 from cgiaa_cli.critique.wordings import (
     CONCEDE_FAULT,
     CONCEDE_STRENGTH,
@@ -109,7 +109,7 @@ def compose_general(
     observations: Sequence[Observation] = (),
     holds: Holds | None = None,
     short: bool = False,
-) -> tuple[str, dict[str, float | str]]:
+) -> tuple[str, Evidence]:
     """One to three sentences about the whole: how it stands, what carries it, how much people would disagree.
 
     Args:
@@ -124,7 +124,7 @@ def compose_general(
     dice = random.Random(f"{seed} general")
     parts = {name: value for name, value in standings.items() if name != "general"}
     best, worst = max(parts, key=lambda n: parts[n]), min(parts, key=lambda n: parts[n])
-    evidence: dict[str, float | str] = {"spread": round(spread, 2)}
+    evidence: Evidence = {"spread": round(spread, 2)}
     holds = holds or {}
     sentences = [_sentence(_lead("general", _band(standings["general"]), False, dice, holds))]
     if short:

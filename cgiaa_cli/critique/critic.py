@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from cgiaa_cli.critique.advice import Advice, advise
+from cgiaa_cli.critique.advice import Advice, advise, crop_to
 from cgiaa_cli.critique.compose import compose, compose_general
 from cgiaa_cli.critique.facts import NOT_PHOTOGRAPHS, Facts, measure_facts, words
 from cgiaa_cli.critique.observation import Evidence, Observation
@@ -19,6 +19,7 @@ from cgiaa_cli.critique.observe import observe
 from cgiaa_cli.critique.reference import standing
 from cgiaa_cli.critique.writer import Writer
 from cgiaa_cli.imaging.decode import Photo
+from cgiaa_cli.inference.crops import Crop
 from cgiaa_cli.inference.scores import ATTRIBUTES, Scores
 
 __all__ = ["GENERATED", "MEASURED", "NONE", "AttributeCritique", "Critic", "Critique", "Settings"]
@@ -99,13 +100,16 @@ class Critic:
         self._writer = writer
         self._settings = settings
 
-    def critique(self, photo: Photo, scores: Scores, key: str, facts: Facts | None = None) -> Critique:
+    def critique(
+        self, photo: Photo, scores: Scores, key: str, facts: Facts | None = None, crop: Crop | None = None
+    ) -> Critique:
         """The critique of a decoded photo.
 
         Args:
             scores: of the same photo.
             key: of its content; the same key, scores and settings give the same texts.
             facts: its measurements, where they are at hand.
+            crop: one that is sure enough to be advised.
         """
         facts = facts or measure_facts(photo)
         stands = {name: standing(self._reference, name, scores.attributes[name]) for name in ATTRIBUTES}
@@ -127,13 +131,16 @@ class Critic:
                 chosen = self._writer.closest(name, [plain for plain, _, _ in plains], stands[name][0])
             plain, told, evidence = plains[chosen]
             own = [o for o in observations if o.attribute == name]
+            advice = advise(photo.view, facts, own)
+            if crop is not None and name == "composition":
+                advice.insert(0, crop_to(facts, crop))
             found[name] = AttributeCritique(
                 score=scores.attributes[name],
                 percentile=_percent(*stands[name]),
                 text=text or plain,
                 source=GENERATED if text else MEASURED,
                 evidence=evidence | _evidence(own if text else told, facts),
-                advice=tuple(advise(photo.view, facts, own)),
+                advice=tuple(advice),
                 dropped=dropped,
             )
         return Critique(tuple(sorted(facts.kinds)), "", found)

@@ -11,7 +11,7 @@ __all__ = ["Box", "Evidence", "Observation", "Rule", "Said", "only", "part"]
 
 Box = tuple[float, float, float, float]
 Said = dict[str, set[str]]
-Evidence = dict[str, "float | str"]
+Evidence = dict[str, "float | str | list[float]"]
 
 
 @dataclass(frozen=True)

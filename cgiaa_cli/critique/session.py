@@ -24,7 +24,9 @@ from cgiaa_cli.critique.reference import NAMES, values
 from cgiaa_cli.critique.writer import load_writer
 from cgiaa_cli.errors import CgiaaError, PhotoError
 from cgiaa_cli.imaging.decode import Photo, decode
-from cgiaa_cli.inference.engine import Engine
+from cgiaa_cli.imaging.preprocess import prepare
+from cgiaa_cli.inference.crops import Crop, best_crop
+from cgiaa_cli.inference.engine import CROP, Engine
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import absolute, escape, unescape
 from cgiaa_cli.pipeline import ScanRow, ScanSummary, open_engine, run_scan
@@ -72,6 +74,14 @@ class Session:
         text = self.bundle.manifest.get("text", {})
         writer = load_writer(self.bundle.folder / "text", int(text["judge"]["context"])) if "experts" in text else None
         return Critic(self.bundle.manifest.get("reference"), writer, self.settings)
+
+    def crop(self, photo: Photo) -> Crop | None:
+        """The crop that the network would make; None where it makes none or is not sure enough of it."""
+        section = self.bundle.manifest.get(CROP)
+        if section is None or not self.engine.crops:
+            return None
+        crop = best_crop(self.engine.overlaps([prepare(photo)])[0])
+        return crop if crop.gain >= section["least_gain"] else None
 
     def scan(
         self, paths: Sequence[Path], note: Note, on_progress: Callable[[ScanSummary], None] | None = None
@@ -124,7 +134,7 @@ def critique_rows(session: Session, paths: Sequence[str], note: Note) -> Iterato
         load = _loader(path)
         if row is None:
             try:
-                found = session.critic.critique(load(), scores, record["hash"])
+                found = session.critic.critique(load(), scores, record["hash"], crop=session.crop(load()))
             except (PhotoError, OSError) as error:
                 note(path, error.cause if isinstance(error, PhotoError) else error.strerror or str(error))
                 continue
@@ -202,7 +212,7 @@ def _crop(row: dict[str, Any]) -> list[float] | None:
     """The proposed crop, (x, y, w, h) in shares of the frame; None where none is."""
     for advice in _advice(row):
         if advice["kind"] == "crop":
-            return [float(v) for v in advice["evidence"]["box"].split()]
+            return [float(v) for v in advice["evidence"]["share"]]
     return None
 
 
@@ -220,8 +230,6 @@ def write_copies(session: Session, row: dict[str, Any], actions: Sequence[str], 
     Raises:
         CgiaaError: the photo cannot be opened at full size, or the copy cannot be written.
     """
-    from cgiaa_cli.imaging.preprocess import prepare
-
     box = _crop(row) if "crop" in actions else None
     turn = next((a["evidence"]["degrees"] for a in _advice(row) if a["kind"] == "straighten"), None)
     degrees = float(turn) if turn is not None and "straighten" in actions else None
