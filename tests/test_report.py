@@ -218,6 +218,17 @@ def test_one_photo(cgiaa: Cgiaa, tmp_path: Path) -> None:
     assert data["weak"]["lens"][0]["weakest"] is None
 
 
+def test_folders_of_one_name_are_told_apart(cgiaa: Cgiaa, tmp_path: Path) -> None:
+    folders = [tmp_path / str(i) / "photos" for i in range(4)]
+    for i, folder in enumerate(folders):
+        save(picture(i, 0.5), folder / "a.jpg")
+    assert cgiaa("report", *folders, "-o", tmp_path / "g.html", "--critiques", 0, "--top", 0)[0] == 0
+    title = f"{folders[0]}, {folders[1]}, {folders[2]}, ..."
+    assert f"<title>{title} - cgiaa</title>" in (tmp_path / "g.html").read_text("utf-8")
+    data = data_of(tmp_path / "g.html")
+    assert data["picks"] == [] and {p["path"] for p in data["photos"]} == {f"{i}/photos/a.jpg" for i in range(4)}
+
+
 def test_without_a_scan_what_is_gone_keeps_its_row(cgiaa: Cgiaa, library: Path, tmp_path: Path) -> None:
     cgiaa("critique", library)
     for path in ("single1.jpg", "trip/IMG_0000.jpg"):

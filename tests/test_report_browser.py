@@ -24,6 +24,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples" / "photos"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 EVIL = "<img src=x onerror=alert(1)>.jpg"
 DATA = "JSON.parse(document.getElementById('data').textContent)"
+MEMBERS = f"{DATA}.groups.map((group) => group.members.length).reduce((a, b) => a + b, 0)"
 GRID = '[data-grid="all"]'
 
 
@@ -180,6 +181,14 @@ def test_groups_and_hostile_names(page: Any) -> None:
     card.locator(".tile").nth(1).click()
     assert "Gives way: " in page.inner_text(".said") and page.inner_text("#place") == "2 of 2"
     page.click("#close")
+    # of a large group the first two dozen are shown, the others at a click
+    others = page.get_by_role("button", name=re.compile(r"and \d+ others")).first
+    large = page.locator(".card", has=others)
+    assert large.locator(".tile").count() == 24
+    more = int(others.inner_text().split()[1])
+    others.click()
+    playwright.expect(page.locator(".member")).to_have_count(page.evaluate(MEMBERS))
+    assert more > 0 and others.count() == 0
     page.fill("#find", "onerror")
     expect_count(page, "1 of 150 photos")
     assert tiles(page).first.text_content().startswith(EVIL)

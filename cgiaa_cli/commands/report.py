@@ -178,7 +178,9 @@ def _critique(session: Session, path: str, key: str, shelf: Shelf, note: Note) -
 
 
 def _title(paths: Sequence[Path]) -> str:
-    names = [escape(absolute(path).name) or escape(absolute(path)) for path in paths[:3]]
+    named = [absolute(path) for path in paths[:3]]
+    short = {path.name for path in named if path.name}
+    names = [escape(path.name if len(short) == len(named) else path) for path in named]
     return ", ".join(names) + (", ..." if len(paths) > 3 else "")
 
 

@@ -75,7 +75,8 @@ function weakRow(kind, row) {
   const cells = row.means.map((mean, i) => {
     const stand = row.stands[i];
     const cell = make("td", { title: `${stand >= 0 ? "+" : ""}${stand.toFixed(2)} standard deviations` }, fixed(mean));
-    const strength = Math.round(Math.min(Math.abs(stand), 1) * 55);
+    // the mean of one or two photos is far from any mean
+    const strength = row.photos < 3 ? 0 : Math.round(Math.min(Math.abs(stand), 1) * 55);
     cell.style.backgroundColor = `color-mix(in srgb, var(${stand < 0 ? "--low" : "--high"}) ${strength}%, transparent)`;
     return cell;
   });
