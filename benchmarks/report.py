@@ -68,7 +68,7 @@ def main() -> None:
         version = browser.version
         for size in sizes:
             page = Path(folder) / f"{size}.html"
-            made = write_page(page, "made up", about(size), rows(size, thumbs), force=False)
+            made = write_page(page, "made up", rows(size, thumbs), lambda n=size: about(n), force=False)
             runs = [
                 measure(browser.new_page(viewport={"width": 1400, "height": 900}), page) for _ in range(options.runs)
             ]
@@ -103,7 +103,7 @@ def rows(count: int, thumbs: list[bytes]) -> Any:
 
 def about(count: int) -> dict[str, Any]:
     weak = {"lens": [], "focal": [], "month": []}
-    data = {"made": "", "bundle": "none", "attributes": TITLES, "root": "", "groups": [], "failed": {}, "weak": weak}
+    data = {"made": "", "bundle": "none", "attributes": TITLES, "groups": [], "failed": {}, "weak": weak}
     return data | {"picks": list(range(min(24, count)))}
 
 

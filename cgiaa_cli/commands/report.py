@@ -129,7 +129,9 @@ def _make(
     shelf = Beside(page.target) if page.thumbs is Thumbs.beside else Inline()
     with _counted("making the page") as done:
         photos = _counting(_photos(session, library, wanted, shelf, note), len(library.rows), done)
-        size = write_page(page.target, title, _about(session, library, page.top, failed), photos, force=page.force)
+        size = write_page(
+            page.target, title, photos, lambda: _about(session, library, page.top, failed), force=page.force
+        )
     shelf.done()
     counts = [_many(len(library.rows), "photo"), _many(len(library.groups), "group"), _many(len(wanted), "critique")]
     typer.echo(printable(f"{escape(page.target)}: {', '.join(counts)}, {size / 1e6:.1f} MB"))
@@ -138,7 +140,7 @@ def _make(
 
 
 def _about(session: Session, library: Library, top: int, failed: dict[str, str]) -> dict[str, Any]:
-    """All of the page's data but the photos; `failed` is read last and may grow until then."""
+    """All of the page's data but the photos."""
     return {
         "made": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "bundle": f"{session.bundle.name} {session.bundle.version}",
@@ -146,8 +148,7 @@ def _about(session: Session, library: Library, top: int, failed: dict[str, str])
         "picks": library.best[:top],
         "groups": library.groups,
         "weak": library.weak,
-        "failed": failed,
-        "root": library.root,
+        "failed": {path.removeprefix(library.root): error for path, error in failed.items()},
     }
 
 
@@ -180,7 +181,7 @@ def _critique(session: Session, path: str, key: str, shelf: Shelf, note: Note) -
 def _title(paths: Sequence[Path]) -> str:
     named = [absolute(path) for path in paths[:3]]
     short = {path.name for path in named if path.name}
-    names = [escape(path.name if len(short) == len(named) else path) for path in named]
+    names = [escape(path.name if len(short) == len(named) else path.parent.name / Path(path.name)) for path in named]
     return ", ".join(names) + (", ..." if len(paths) > 3 else "")
 
 

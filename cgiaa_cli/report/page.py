@@ -9,7 +9,7 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, TextIO
@@ -40,13 +40,18 @@ def embed(value: object) -> str:
 
 
 def write_page(
-    target: Path, title: str, about: Mapping[str, Any], photos: Iterable[Mapping[str, Any]], *, force: bool
+    target: Path,
+    title: str,
+    photos: Iterable[Mapping[str, Any]],
+    about: Callable[[], Mapping[str, Any]],
+    *,
+    force: bool,
 ) -> int:
     """Write the page, whole or not at all; returns its size in bytes.
 
     Args:
-        about: all of the data but the photos.
         photos: taken one by one, so that memory does not grow with the pictures in them.
+        about: asked, when all photos are taken, for the rest of the data.
 
     Raises:
         UsageError: a file of that name has come into being, and not `force`.
@@ -58,7 +63,7 @@ def write_page(
         temporary.unlink(missing_ok=True)  # an earlier process of this number was killed
         with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(head)
-            _write_data(file, about, photos)
+            _write_data(file, photos, about)
             file.write(tail)
             file.flush()
             os.fsync(file.fileno())
@@ -75,14 +80,13 @@ def write_page(
     return size
 
 
-def _write_data(file: TextIO, about: Mapping[str, Any], photos: Iterable[Mapping[str, Any]]) -> None:
-    # the rest comes last: while photos are taken it may still change
+def _write_data(file: TextIO, photos: Iterable[Mapping[str, Any]], about: Callable[[], Mapping[str, Any]]) -> None:
     file.write('{"photos":[')
     before = "\n"
     for photo in photos:
         file.write(before + embed(photo))
         before = ",\n"
-    file.write("],\n" + embed(about)[1:])
+    file.write("],\n" + embed(about())[1:])
 
 
 def _frame(title: str) -> tuple[str, str]:
