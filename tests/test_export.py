@@ -136,6 +136,31 @@ def finish(where: Context, results: dict[str, Any]) -> None:
 # --- precisions --------------------------------------------------------------------------------------------------
 
 
+class Words(nn.Module):
+    """A table of word vectors, a product, and a gather that picks one position."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.middle, self.last = nn.Embedding(4000, 64), nn.Linear(64, 64), nn.Linear(64, 2)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        found: Tensor = self.last(torch.relu(self.middle(self.table(ids)))[:, 0])
+        return found
+
+
+def test_int8_stores_word_vectors_in_8_bits() -> None:
+    torch.manual_seed(0)
+    ids = torch.randint(0, 4000, (3, 5))
+    program = torch.onnx.export(Words().eval(), (ids,), input_names=["ids"], output_names=["y"], verbose=False)
+    assert program is not None
+    network = program.model_proto.SerializeToString()
+    small = convert(network, "int8-dynamic")
+    assert len(small) < 0.35 * len(network)
+    feed = [{"ids": ids.numpy()}]
+    theirs, ours = outputs_of(network, feed)["y"], outputs_of(small, feed)["y"]
+    assert 0 < np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()
+
+
 @pytest.mark.parametrize(("name", "most"), [("fp16", 0.01), ("fp16-gpu", 0.02), ("int8", 0.3), ("int8-dynamic", 0.1)])
 def test_every_precision_scores_nearly_as_fp32(network: bytes, batches: Any, name: str, most: float) -> None:
     cost = compare(convert(network, name, batches), network, batches)

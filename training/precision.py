@@ -199,16 +199,24 @@ def _dynamic(network: bytes) -> bytes:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _prepared(network) as (source, target):
+        model = onnx.load(source)
         quantize_dynamic(
             source,
             target,
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Gemm", "MatMul"],  # a convolution in integers is slower than in floats here
-            nodes_to_exclude=_heads(onnx.load(source)),
+            # a convolution in integers is slower than in floats here; a Gather is a table of word vectors
+            op_types_to_quantize=["Gemm", "MatMul", "Gather"],
+            nodes_to_exclude=[*_heads(model), *_picks(model)],
         )
         return target.read_bytes()
+
+
+def _picks(model: onnx.ModelProto) -> list[str]:
+    """Names of the gathers that pick from activations, not from a table of weights."""
+    tables = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 2}
+    return [node.name for node in model.graph.node if node.op_type == "Gather" and node.input[0] not in tables]
 
 
 @contextmanager
