@@ -42,7 +42,10 @@ def main() -> None:
         photos = torch.rand(options.batch, 3, 224, 224)
         torch.onnx.export(tower, (photos,), path, input_names=["x"], dynamo=True, external_data=False, verbose=False)
         clip = onnxruntime.InferenceSession(str(path), session_options)
-        runs = {"embedded": lambda: ours.run(OUTPUTS, inputs, as_a_scan), "ViT-B/32": lambda: clip.run(None, {"x": photos.numpy()})}
+        runs = {
+            "embedded": lambda: ours.run(OUTPUTS, inputs, as_a_scan),
+            "ViT-B/32": lambda: clip.run(None, {"x": photos.numpy()}),
+        }
         times: dict[str, list[float]] = {name: [] for name in runs}
         for round_ in range(options.rounds + 2):
             for name, run in runs.items():
