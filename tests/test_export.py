@@ -101,7 +101,11 @@ def context(data: Path, out: Path, config: ExportConfig = CONFIG, **stages: obje
     recipe = Recipe("x", "A small one.", distill=Taught(), export=config, **stages)  # type: ignore[arg-type]
     found = Context(recipe, data, out)
     for stage in recipe.stages[:-1]:
-        record = {"stage": stage, "fingerprint": recipe.fingerprint(stage), "command": "cgiaa train all --recipe x"}
+        record = {
+            "stage": stage,
+            "fingerprint": recipe.fingerprint(stage),
+            "command": f"cgiaa train all --recipe x --out {out}",
+        }
         record |= {"commit": "abc123", "seconds": 12.5, "results": {"tiny": {"srcc": 0.5, "srcc_95": [0.4, 0.6]}}}
         (found.folder(stage) / "results.json").write_text(json.dumps(record))
     return found
@@ -259,7 +263,7 @@ def test_the_card_tells_what_the_records_tell(finished: tuple[Path, dict[str, An
     card = (out / "bundle" / "model-card.md").read_text()
     assert bundles.load(str(out / "bundle")).manifest["files"]["model-card.md"]
     assert card.startswith("# Model card of mine 3\n\nA small one.\n")
-    assert "| distill | abc123 | 12 s | `cgiaa train all --recipe x` |" in card
+    assert "| distill | abc123 | 12 s | `cgiaa train all --recipe x --out RUN` |" in card
     assert "| tiny | SRCC 0.5 [0.400, 0.600] |" in card
     srcc = results["held_out"]["tiny-photos test score"]["srcc"]
     assert f"| tiny-photos test score | SRCC {srcc:.4g} [" in card

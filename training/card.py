@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -108,7 +109,10 @@ def _made(context: Context) -> str:
     for stage in context.recipe.stages:
         record = context.record(stage)
         if record is not None:
-            rows.append((stage, record["commit"] or "-", f"{record['seconds']:.0f} s", f"`{record['command']}`"))
+            command = str(record["command"])  # the bundle goes to others, the paths of this machine do not
+            for path, name in ((context.data, "DATA"), (context.out, "RUN")):
+                command = re.sub(rf"(?<!\S){re.escape(str(path))}(?!\S)", name, command)
+            rows.append((stage, record["commit"] or "-", f"{record['seconds']:.0f} s", f"`{command}`"))
     version = f"Recipe `{context.recipe.name}`, seed {context.recipe.seed}; exported by cgiaa {__version__}."
     return f"{version}\n\n{_table(('stage', 'commit', 'time', 'command'), rows)}"
 
