@@ -130,6 +130,7 @@ def run_scan(
     recheck: bool = False,
     retry_failed: bool = False,
     max_pixels: int | None = None,
+    leave: Callable[[Found], bool] | None = None,
     on_row: OnRow | None = None,
     on_new: OnRow | None = None,
     on_failure: OnRow | None = None,
@@ -148,6 +149,7 @@ def run_scan(
         recheck: read and hash every file, also those whose size and time did not change.
         retry_failed: try again the photos that failed and did not change since.
         max_pixels: refuse larger photos; None: `imaging.decode`'s limit.
+        leave: tells of a photo whether it is left for another scan.
         on_row: called for every photo, once it is in the cache, in the caller's thread. Unchanged photos are
             read from the cache for it, which a rescan otherwise does not do.
         on_new: called only for those that changed since the last scan or were not there, failed ones too.
@@ -166,6 +168,8 @@ def run_scan(
     # a rescan may have nothing to score, and starting a session takes longer; but CUDA is a promise
     engine = open_engine(bundle, wanted) if wanted == "cuda" else None
     found = _walk(options)
+    if leave is not None:
+        found = (item for item in found if hasattr(item, "reason") or not leave(item))
     with Cache.open(db) as cache:
         scan = _Scan(cache, bundle, options, lambda: engine or open_engine(bundle, wanted))
         scan.on_row, scan.on_new, scan.on_failure, scan.on_progress = on_row, on_new, on_failure, on_progress

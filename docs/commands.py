@@ -86,8 +86,8 @@ def _page(command: Any, context: Any, name: str) -> Page:
             continue
         written, meaning = record
         if parameter.param_type_name == "argument":
-            written = re.sub(r" <.*>$", "", written).strip("[]{}").upper()
-            usage.append(written if parameter.required else f"[{written}]")
+            written = parameter.metavar or parameter.name.upper() + ("..." if parameter.nargs == -1 else "")
+            usage.append(written if parameter.required or written.startswith("[") else f"[{written}]")
             panel = "Arguments"
         else:
             written = _typed(written)

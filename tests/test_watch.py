@@ -21,6 +21,7 @@ from watchfiles import Change
 from cgiaa_cli.cli import run
 from cgiaa_cli.commands import watch as command
 from cgiaa_cli.library.settle import Settling
+from cgiaa_cli.library.walk import Found
 
 SETTLE = 0.1
 Step = Callable[[], Any]
@@ -133,7 +134,7 @@ def save(file: Path, seed: int = 0) -> Path:
 
 def test_what_is_there_then_what_arrives(watched: Watched, tmp_path: Path) -> None:
     lib = tmp_path / "lib"
-    save(lib / "old.jpg")
+    os.utime(save(lib / "old.jpg"), (1e9, 1e9))
     rows = watched(
         lambda: added(save(lib / "new.jpg", 1)),
         lambda: [(Change.modified, str(save(lib / "new.jpg", 2)))],
@@ -143,6 +144,19 @@ def test_what_is_there_then_what_arrives(watched: Watched, tmp_path: Path) -> No
     assert names(rows) == ["old.jpg", "new.jpg", "new.jpg", "copy.jpg"]
     assert all(1 <= row["score"] <= 10 for row in rows) and rows[2]["score"] == rows[3]["score"]
     assert watched() == []  # nothing is new
+
+
+def test_a_photo_that_may_still_be_written_is_left_by_the_scan_at_the_start(
+    settling: Settling, clock: Clock, tmp_path: Path
+) -> None:
+    photo, raw = save(tmp_path / "a.jpg"), save(tmp_path / "raw.jpg")
+    unfinished = command._unfinished(settling, 1000.0)
+    assert not unfinished(Found(photo, 1, time.time_ns() - 2000 * 10**9))
+    clock.now = 5.0
+    assert settling.take() == []
+    assert unfinished(Found(photo, 1, time.time_ns(), (raw,)))
+    clock.now = 7.0
+    assert settling.take() == [str(photo), str(raw)]
 
 
 def test_what_is_no_photo_is_left_alone(watched: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +187,7 @@ def test_a_folder_that_is_moved_here_is_walked(watched: Watched, tmp_path: Path)
 
 def test_a_raw_is_the_companion_of_a_jpeg_that_was_there(watched: Watched, tmp_path: Path) -> None:
     lib = tmp_path / "lib"
-    save(lib / "IMG_1.jpg")
+    os.utime(save(lib / "IMG_1.jpg"), (1e9, 1e9))
     raw = lib / "IMG_1.CR2"
     rows = watched(lambda: raw.write_bytes(b"II*\0") and added(raw))
     assert names(rows) == ["IMG_1.jpg"]  # and no failed RAW

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -74,7 +75,9 @@ def watch(
 
     next(changes)  # from here on nothing is missed, so the scan may take its time
     with progress(roots, exclude or ()) as on_progress:
-        _say_start(run_scan(roots, exclude=exclude or (), on_progress=on_progress, **how))
+        _say_start(
+            run_scan(roots, exclude=exclude or (), leave=_unfinished(settling, settle), on_progress=on_progress, **how)
+        )
     for changed in changes:
         for path in changed:
             if not excluded(escape(path)) and not _is_passed_by(path, roots):
@@ -121,6 +124,18 @@ def _changes(roots: Sequence[Path], poll: bool, settle: float) -> Iterator[list[
     except (OSError, RuntimeError) as error:  # watchfiles' own: too many folders for the system, say
         what = " ".join(str(error).split())
         raise CgiaaError(f"cannot be watched: {what}", path=escape(roots[0]), mend="try --poll") from error
+
+
+def _unfinished(settling: Settling, settle: float) -> Callable[[Found], bool]:
+    """For the scan at the start: whether a photo may still be written; then it has to settle like those that come."""
+
+    def unfinished(photo: Found) -> bool:
+        fresh = abs(time.time() - photo.mtime_ns / 1e9) < settle
+        for file in (photo.path, *photo.companions) if fresh else ():
+            settling.touch(str(file))
+        return fresh
+
+    return unfinished
 
 
 def _is_passed_by(path: str, roots: Sequence[Path]) -> bool:
