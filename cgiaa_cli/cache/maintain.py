@@ -13,6 +13,7 @@ from typing import IO, Any
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.schema import version_of
 from cgiaa_cli.cache.store import RECORD_COLUMNS, Cache, gone
+from cgiaa_cli.cache.vectors import drop_matrices
 from cgiaa_cli.errors import CacheError, CgiaaError, ExtraMissingError, UsageError
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import escape
@@ -114,6 +115,7 @@ def prune(cache: Cache, *, missing_roots: bool = False, dry_run: bool = False) -
                 raise _DryRun  # which rolls back
             roots = [row[0] for row in conn.execute("SELECT path FROM roots")]
             conn.executemany("DELETE FROM roots WHERE path = ?", ((r,) for r in roots if gone(r)))
+        drop_matrices(cache)
     except _DryRun:
         pass
     return Pruned(**counts)

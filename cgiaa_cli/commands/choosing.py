@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -23,7 +23,10 @@ from cgiaa_cli.curation.transfer import Mode, check_folder, report, transfer
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import escape, printable, unescape
 
-__all__ = ["By", "Request", "answer"]
+if TYPE_CHECKING:
+    from cgiaa_cli.bundles import Bundle
+
+__all__ = ["By", "Order", "Request", "answer"]
 
 NOTHING, SOME_FAILED = 1, 3
 NAMED = 10  # failed photos that get a line of their own
@@ -144,6 +147,20 @@ Exclude = Annotated[
 ]
 
 
+class Order(Protocol):
+    """An order of photos by something that is not in the cache."""
+
+    @property
+    def name(self) -> str:
+        """One of `output.EXTRA`: what the number is called in the output."""
+
+    def open(self, bundle: Bundle) -> None:
+        """Called before the scan; raises CgiaaError where what is needed is not to be had with this bundle."""
+
+    def hits(self, cache: Cache, scorer: int, selection: Selection, limit: int | None) -> list[selecting.Hit]:
+        """The photos of a selection in this order, their values among them; at most `limit`."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One command line of `rank` or `filter`: its fields are the commands' parameters.
@@ -151,6 +168,7 @@ class Request:
     Attributes:
         top: how many photos; None: all.
         diverse: by difference, too; so does a `diversity` (0..1).
+        order: by what the cache does not keep, in the place of scores.
     """
 
     paths: list[Path]
@@ -180,6 +198,7 @@ class Request:
     diverse: bool = False
     diversity: float | None = None
     one_per_group: bool = False
+    order: Order | None = None
 
     def __post_init__(self) -> None:
         if self.null and self.format not in (None, Format.paths):
@@ -227,13 +246,15 @@ def answer(request: Request) -> None:
         typer.Exit: with 1 if nothing matched, 3 if some photos failed.
     """
     selection = request.selection()  # before the scan: a typing error must not cost an hour
+    from cgiaa_cli import bundles
+
+    if request.order:  # what is not to be had must not cost an hour either
+        request.order.open(bundles.load(request.model, verify=False))
     skipped = [] if request.no_scan else _scan(request)
     where = request.db or default_path()
     if request.no_scan and not os.path.lexists(where):  # where a folder may not be looked into, opening says so
         _say(f"{escape(where)}: there is no cache yet; leave out --no-scan, or make it with: cgiaa scan FOLDER")
         raise typer.Exit(NOTHING)
-    from cgiaa_cli import bundles
-
     # the network itself is not run from here on, so the bundle's files need no check
     bundle = bundles.load(request.model, verify=False)
     with Cache.open(request.db, create=not request.no_scan) as cache:
@@ -249,7 +270,7 @@ def answer(request: Request) -> None:
             failed,
             request.how,
             null=request.null,
-            ranked_by=_ranked_by(selection),
+            ranked_by=request.order.name if request.order else _ranked_by(selection),
             after_row=_previewer(request),
         )
         scored = count > 0 or selecting.is_scored(cache, scorer)
@@ -299,26 +320,30 @@ def _scan(request: Request) -> list[Row]:
 
 
 def _rows(cache: Cache, scorer: int, selection: Selection, request: Request) -> Iterator[Row]:
-    hits: Iterable[selecting.Hit]
-    kept: list[selecting.Hit] | None = None
-    left_out: set[str] = set()
-    if request.one_per_group:
-        from cgiaa_cli.curation.groups import one_per_group
+    for record in selecting.records(cache, scorer, _hits(cache, scorer, selection, request)):
+        row = {"rank": record["rank"], "value": record["value"]} | row_json(record)
+        yield row | {request.order.name: record["value"]} if request.order else row
 
-        every = list(selecting.select(cache, scorer, selection))
-        kept = one_per_group(cache, scorer, every, lambda p, e: _say(f"{p}: {e}"), look=not request.no_scan)
-        left_out = {hit.path for hit in every} - {hit.path for hit in kept}
-    if request.top is not None and (request.diverse or request.diversity is not None):
-        from cgiaa_cli.curation.diversity import DEFAULT_DIVERSITY, diverse
 
-        much = DEFAULT_DIVERSITY if request.diversity is None else request.diversity
-        hits = diverse(cache, scorer, selection, request.top, much, left_out)
-    elif kept is not None:
-        hits = kept[: request.top]
-    else:
-        hits = selecting.select(cache, scorer, selection, request.top)
-    for record in selecting.records(cache, scorer, hits):
-        yield {"rank": record["rank"], "value": record["value"]} | row_json(record)
+def _hits(cache: Cache, scorer: int, selection: Selection, request: Request) -> Iterable[selecting.Hit]:
+    """The photos to print, in order."""
+    order = request.order.hits if request.order else selecting.select
+    different = request.diverse or request.diversity is not None
+    if not request.one_per_group and not different:
+        return order(cache, scorer, selection, request.top)
+    hits: list[selecting.Hit] | None = None
+    if request.one_per_group or request.order:
+        hits = list(order(cache, scorer, selection, None))
+        if request.one_per_group:
+            from cgiaa_cli.curation.groups import one_per_group
+
+            hits = one_per_group(cache, scorer, hits, lambda p, e: _say(f"{p}: {e}"), look=not request.no_scan)
+        if not different:
+            return hits[: request.top]
+    from cgiaa_cli.curation.diversity import DEFAULT_DIVERSITY, diverse
+
+    much = DEFAULT_DIVERSITY if request.diversity is None else request.diversity
+    return diverse(cache, scorer, selection, request.top or 1, much, hits)  # only `rank` differs, and has a `top`
 
 
 def _remembering(rows: Iterator[Row], photos: list[list[Path]]) -> Iterator[Row]:

@@ -7,7 +7,7 @@ Greedy: the best photo first; then always the one with the largest
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,13 +35,13 @@ def diverse(
     selection: Selection,
     count: int,
     diversity: float = DEFAULT_DIVERSITY,
-    without: Set[str] = frozenset(),
+    hits: Sequence[Hit] | None = None,
 ) -> list[Hit]:
     """The `count` photos of a selection by value and difference; no two with the same content.
 
     Args:
         diversity: 0 (only the value counts) to 1 (only the difference).
-        without: paths that are left out.
+        hits: the photos of the selection in order, where they are known already.
 
     Raises:
         UsageError: `diversity` is outside of 0..1.
@@ -49,27 +49,30 @@ def diverse(
     """
     if not 0 <= diversity <= 1:
         raise UsageError(f"--diversity must be from 0 to 1, not {diversity:g}")
-    hits = candidates(cache, scorer, selection, max(count, min(PER_PHOTO * count, MOST)), without)
+    wanted = max(count, min(PER_PHOTO * count, MOST))
+    hits = candidates(cache, scorer, selection, wanted) if hits is None else _distinct(hits)[:wanted]
     vectors = embeddings(cache, scorer, [hit.content_id for hit in hits])
     values = np.array([hit.value for hit in hits])
     order = mmr(-values if selection.worst_first else values, vectors, count, diversity)
     return [hits[i] for i in order]
 
 
-def candidates(
-    cache: Cache, scorer: int, selection: Selection, wanted: int, without: Set[str] = frozenset()
-) -> list[Hit]:
-    """The first `wanted` photos of different content, each under the first of its paths that is not left out."""
+def candidates(cache: Cache, scorer: int, selection: Selection, wanted: int) -> list[Hit]:
+    """The first `wanted` photos of different content, each under the first of its paths."""
     limit = wanted
     while True:
         rows = list(select(cache, scorer, selection, limit))
-        first: dict[int, Hit] = {}
-        for hit in rows:
-            if hit.path not in without:
-                first.setdefault(hit.content_id, hit)
-        if len(first) >= wanted or len(rows) < limit:
-            return list(first.values())[:wanted]
+        found = _distinct(rows)
+        if len(found) >= wanted or len(rows) < limit:
+            return found[:wanted]
         limit *= 4  # many copies
+
+
+def _distinct(hits: Iterable[Hit]) -> list[Hit]:
+    first: dict[int, Hit] = {}
+    for hit in hits:
+        first.setdefault(hit.content_id, hit)
+    return list(first.values())
 
 
 def embeddings(cache: Cache, scorer: int, content_ids: Sequence[int]) -> Floats:

@@ -16,7 +16,7 @@ from typing import IO, Any
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import escape, printable, unescape
 
-__all__ = ["CSV_COLUMNS", "Format", "Row", "write_rows"]
+__all__ = ["CSV_COLUMNS", "EXTRA", "Format", "Row", "write_rows"]
 
 Row = dict[str, Any]  # `cache.rows.row_json`, with `rank` and `value` in front where the photo has scores
 
@@ -61,6 +61,7 @@ _TABLE = (
     *(map(_attribute, ATTRIBUTES, ("color", "comp.", "depth", "general"))),
     _Column("technical", "tech.", 5, lambda row: _number(row["technical"])),
 )
+EXTRA = ("similarity", "taste")  # what the cache does not keep, and rows have where they are ordered by it
 PATH_ROOM = 24  # a terminal with less room for the path than this gets it on a line of its own
 
 
@@ -79,8 +80,8 @@ def write_rows(
         rows: in order; taken one by one, so a million of them need no memory.
         failed: photos without scores; they follow the others in JSON and JSON lines and are nowhere else.
         null: end each path with NUL instead of a newline (for `xargs -0`).
-        ranked_by: `score`, an attribute, `technical`, or `value` where several are weighted; that column of
-            the table comes first.
+        ranked_by: `score`, an attribute, `technical`, one of `EXTRA`, or `value` where several are weighted; that
+            column of the table comes first.
         after_row: called after each row of a table, for what is to stand below it.
 
     Returns:
@@ -95,7 +96,7 @@ def write_rows(
         for row in _chain(counted, failed):
             sys.stdout.write(_json(row) + "\n")
     elif format is Format.csv:
-        _write_csv(counted, sys.stdout)
+        _write_csv(counted, sys.stdout, ranked_by)
     else:
         _write_paths(counted, null)
     return counted.count
@@ -125,8 +126,9 @@ def _number(value: float | None) -> str:
 
 def _write_table(rows: Iterable[Row], stream: IO[str], ranked_by: str, after_row: Callable[[Row], None] | None) -> None:
     # what it is ordered by comes first; nothing is cut, because a cut path cannot be copied
-    columns = [_RANK, *sorted((_VALUE, *_TABLE), key=lambda column: column.key != ranked_by)]
-    if ranked_by != "value":
+    value = _Column(ranked_by, ranked_by, len(ranked_by), _VALUE.show) if ranked_by in EXTRA else _VALUE
+    columns = [_RANK, *sorted((value, *_TABLE), key=lambda column: column.key != ranked_by)]
+    if ranked_by not in ("value", *EXTRA):
         columns.remove(_VALUE)
     header = "  ".join(column.title.rjust(column.width) for column in columns)
     narrow = stream.isatty() and shutil.get_terminal_size().columns < len(header) + 20 + PATH_ROOM
@@ -176,7 +178,7 @@ def _write_json(rows: Iterable[Row], failed: Iterable[Row], stream: IO[str]) -> 
     stream.write("[]\n" if before == "[\n" else "\n]\n")
 
 
-def _write_csv(rows: Iterable[Row], stream: IO[str]) -> None:
+def _write_csv(rows: Iterable[Row], stream: IO[str], ranked_by: str) -> None:
     line = io.StringIO()
     writer = csv.writer(line, lineterminator="\n")
 
@@ -186,10 +188,11 @@ def _write_csv(rows: Iterable[Row], stream: IO[str]) -> None:
         line.seek(0)
         line.truncate()
 
-    write(CSV_COLUMNS)
+    columns = (*CSV_COLUMNS, ranked_by) if ranked_by in EXTRA else CSV_COLUMNS
+    write(columns)
     for row in rows:
         flat = row | (row["attributes"] or {}) | {"companions": json.dumps(row["companions"])}
-        write(flat.get(name) for name in CSV_COLUMNS)
+        write(flat.get(name) for name in columns)
 
 
 def _write_paths(rows: Iterable[Row], null: bool) -> None:

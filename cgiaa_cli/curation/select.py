@@ -12,18 +12,18 @@ search begins, and `_Plans` chooses that:
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from cgiaa_cli.cache.store import Cache, bounds
 from cgiaa_cli.curation.expressions import Sql, compile_where, contains, period, prepare
+from cgiaa_cli.curation.names import known, parse_numbers
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import absolute, escape, unescape
@@ -33,8 +33,10 @@ __all__ = [
     "RANKED_BY",
     "Hit",
     "Selection",
+    "among",
     "excluder",
     "failures",
+    "few_files",
     "is_scored",
     "known",
     "parse_numbers",
@@ -156,37 +158,6 @@ class Selection:
         return tuple(made)
 
 
-def parse_numbers(option: str, texts: Iterable[str], names: Sequence[str]) -> dict[str, float]:
-    """`name=number` of an option that may be repeated, as a dict.
-
-    Raises:
-        UsageError: it is not of that form, or the name is not one of `names`.
-    """
-    numbers: dict[str, float] = {}
-    for text in texts:
-        name, equals, number = text.partition("=")
-        name = name.strip().replace("-", "_")
-        if name not in names:
-            name = {"overall": "score", "score": "overall"}.get(name, name)  # one thing under two names
-        known({name: 0.0}, names, option)
-        try:
-            numbers[name] = float(number)
-        except ValueError:
-            numbers[name] = math.nan
-        if not equals or not math.isfinite(numbers[name]):
-            raise UsageError(f"{option} {text}: no number", mend=f"write for example {option} {name}=6")
-    return numbers
-
-
-def known(given: Iterable[str], names: Sequence[str], option: str) -> None:
-    """Raise a UsageError if one of `given` is not one of `names`."""
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean '{near[0]}'" if near else f"known are {', '.join(names)}"
-            raise UsageError(f"{option}: '{name}' is not known", mend=hint)
-
-
 def _column(name: str) -> str:
     return "s.score" if name == "overall" else f"s.{name}"
 
@@ -216,6 +187,32 @@ def select(cache: Cache, scorer: int, selection: Selection, limit: int | None = 
             yield from plans.best(limit)
 
 
+def among(
+    cache: Cache, scorer: int, selection: Selection, values: Iterable[tuple[int, float]], limit: int | None
+) -> list[Hit]:
+    """The photos of a selection that have one of some contents, with the values given, highest first.
+
+    Args:
+        values: (content id, value).
+        limit: how many at most; None: all.
+
+    Raises:
+        CacheError: the cache cannot be read.
+    """
+    _begin(cache, selection.paths)
+    with cache.guard():
+        prepare(cache.conn)
+        plans = _Plans(cache.conn, scorer, replace(selection, worst_first=False))
+        return plans.among(values, -1 if limit is None else limit)
+
+
+def few_files(cache: Cache, paths: Sequence[Path]) -> bool:
+    """Whether so few files lie below these paths that it is quickest to look at each."""
+    _begin(cache, paths)
+    with cache.guard():
+        return fewer_files_than(cache.conn, FEW_FILES)
+
+
 def ranges(paths: Sequence[Path]) -> list[tuple[str, str]]:
     """Half-open ranges of escaped paths, sorted and apart: each path itself and all that is below it."""
     found: list[tuple[str, str]] = []
@@ -240,6 +237,9 @@ def _begin(cache: Cache, paths: Sequence[Path]) -> None:
         conn.execute("DELETE FROM temp.asked")
         conn.executemany("INSERT INTO temp.asked VALUES (?, ?)", ranges(paths))
         conn.execute("COMMIT")
+
+
+_ALWAYS = Sql("1")
 
 
 class _Plans:
@@ -268,7 +268,7 @@ class _Plans:
 
     def best(self, limit: int) -> Iterator[Hit]:
         """The first `limit` photos."""
-        if self._fewer_files_than(FEW_FILES):
+        if fewer_files_than(self.conn, FEW_FILES):
             return self._from_files(limit)
         first = max(FIRST, 8 * limit)
         looks: list[tuple[int, str, Sql]] = []
@@ -280,23 +280,15 @@ class _Plans:
             hits = self._from_scores(look_at, scores, conditions, limit)
             if hits is not None:
                 return iter(hits)
-        few = self._fewer_files_than(MANY_FILES)
+        few = fewer_files_than(self.conn, MANY_FILES)
         return self._from_files(limit) if few else self._from_contents(limit)
 
     def everything(self) -> Iterator[Hit]:
         """All photos; without conditions the index has them in order, so the first one comes at once."""
-        if self._fewer_files_than(FEW_FILES):
+        if fewer_files_than(self.conn, FEW_FILES):
             return self._from_files(-1)
         along = self.selection.has_index and not self.asks_scores and not self.asks_contents
         return self._along_index() if along else self._from_contents(-1)
-
-    def _fewer_files_than(self, count: int) -> bool:
-        """Whether there are fewer files (scored or not) than this below the asked-for paths."""
-        text = (
-            "SELECT count(*) FROM (SELECT 1 FROM temp.asked a "
-            "CROSS JOIN files f ON f.path >= a.low AND f.path < a.high LIMIT ?)"
-        )
-        return bool(self.conn.execute(text, (count,)).fetchone()[0] < count)
 
     def _from_scores(self, look_at: int, scores: str, conditions: Sql, limit: int) -> list[Hit] | None:
         """The answer, if it lies within the `look_at` best scores that meet `conditions`; None if it may not."""
@@ -315,13 +307,25 @@ class _Plans:
         # the last value may go on beyond what was looked at, and equal values are ordered by path
         sign, edge = ("<", high) if self.selection.worst_first else (">", low)
         within = _ALWAYS if whole else Sql(f"b.value {sign} ?", (edge,))
+        hits = self._of_best(limit, within)
+        return hits if whole or len(hits) == limit else None
+
+    def among(self, values: Iterable[tuple[int, float]], limit: int) -> list[Hit]:
+        """The first `limit` photos that have one of some contents, by the values given."""
+        self.conn.execute("CREATE TEMP TABLE IF NOT EXISTS best(content_id INTEGER PRIMARY KEY, value REAL)")
+        self.conn.execute("BEGIN")
+        self.conn.execute("DELETE FROM temp.best")
+        self.conn.executemany("INSERT OR IGNORE INTO temp.best VALUES (?, ?)", values)
+        self.conn.execute("COMMIT")
+        return self._of_best(limit)
+
+    def _of_best(self, limit: int, within: Sql = _ALWAYS) -> list[Hit]:
         tables = (
             "temp.best b CROSS JOIN scores s ON s.scorer_id = ? AND s.content_id = b.content_id "
             f"{self._contents('s.content_id')}"
             "CROSS JOIN files f INDEXED BY files_content ON f.content_id = b.content_id"
         )
-        hits = list(self._run(tables, limit, within, _BELOW, value="b.value"))
-        return hits if whole or len(hits) == limit else None
+        return list(self._run(tables, limit, within, _BELOW, value="b.value"))
 
     def _from_files(self, limit: int) -> Iterator[Hit]:
         tables = (
@@ -362,7 +366,13 @@ class _Plans:
         return (Hit(*row) for row in rows)
 
 
-_ALWAYS = Sql("1")
+def fewer_files_than(conn: sqlite3.Connection, count: int) -> bool:
+    """Whether there are fewer files (scored or not) than this below the asked-for paths."""
+    text = (
+        "SELECT count(*) FROM (SELECT 1 FROM temp.asked a "
+        "CROSS JOIN files f ON f.path >= a.low AND f.path < a.high LIMIT ?)"
+    )
+    return bool(conn.execute(text, (count,)).fetchone()[0] < count)
 
 
 def _all(conditions: Iterable[Sql]) -> Sql:
