@@ -89,16 +89,16 @@ def test_the_best_crop_is_told_with_its_gain() -> None:
     assert crop.box == pytest.approx((0.2, 0, 0.8, 1)) and crop.gain == pytest.approx(0.15)
 
 
-def test_a_gain_is_sure_where_nine_of_ten_crops_are_better() -> None:
+def test_a_gain_is_sure_where_crops_bring_enough_on_the_average() -> None:
     true = np.tile([0.6, 0.7], (200, 1))
-    true[:40, 1] = 0.5  # what is promised least is wrong
+    true[:100, 1] = 0.5  # what is promised least is wrong
     predicted = np.stack([np.zeros(200), np.linspace(0, 0.4, 200)], 1)
     gain = least_gain(predicted, true)
-    assert gain is not None
-    above = predicted[:, 1] >= gain
-    assert (true[above, 1] > true[above, 0]).mean() >= 0.9 > (true[predicted[:, 1] >= gain - 0.01][:, 1] > 0.6).mean()
-    assert least_gain(predicted, np.tile([0.6, 0.5], (200, 1))) is None
-    assert least_gain(predicted[:10], true[:10]) is None
+    assert gain is not None and 0.1 < gain < 0.2  # half of the mistakes may be offered with all that is right
+    real = (true[:, 1] - true[:, 0])[predicted[:, 1] >= gain]
+    assert real.mean() - 1.96 * real.std() / len(real) ** 0.5 >= 0.05
+    assert least_gain(predicted, np.tile([0.6, 0.64], (200, 1))) is None
+    assert least_gain(predicted[-10:], true[-10:]) is None
 
 
 # --- the head ----------------------------------------------------------------------------------------------------
