@@ -21,6 +21,7 @@ __all__ = ["Query", "nearest"]
 
 FIRST = 1_000  # of the most alike, to look at for a top 50
 GROWTH = 16
+DIGITS = 6  # those that a product has in any order of its terms: copies are to come out equal
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _each(cache: Cache, scorer: int, selection: Selection, query: Query) -> list
     vectors = embeddings(cache, scorer, [hit.content_id for hit in hits])
     if not vectors.size:
         return []
-    values = (vectors if query.place is None else unit(query.place(vectors))) @ query.vector
+    values = np.round((vectors if query.place is None else unit(query.place(vectors))) @ query.vector, DIGITS)
     found = [replace(hit, value=float(value)) for hit, value in zip(hits, values, strict=True)]
     return sorted(found, key=lambda hit: (-hit.value, hit.path))
 
@@ -71,9 +72,10 @@ def _by_matrix(cache: Cache, scorer: int, selection: Selection, query: Query, li
     while True:
         whole = look_at >= len(rows)
         top = np.arange(len(rows)) if whole else np.argpartition(values, len(rows) - look_at)[-look_at:]
-        pairs = zip(rows["id"][top].tolist(), values[top].tolist(), strict=True)
+        likeness = np.round(values[top], DIGITS)
+        pairs = zip(rows["id"][top].tolist(), likeness.tolist(), strict=True)
         hits = among(cache, scorer, selection, pairs, limit)
         # equal values are ordered by path, and more of the lowest may lie beyond what was looked at
-        if whole or (len(hits) == limit and hits[-1].value > float(values[top].min())):
+        if whole or (len(hits) == limit and hits[-1].value > float(likeness.min())):
             return hits
         look_at *= GROWTH
