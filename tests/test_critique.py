@@ -7,7 +7,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +22,11 @@ from cgiaa_cli.critique.compare import Candidate, compare, confidence
 from cgiaa_cli.critique.compose import compose, compose_general
 from cgiaa_cli.critique.critic import Critic, Settings
 from cgiaa_cli.critique.facts import words
+from cgiaa_cli.critique.judge import Tone
 from cgiaa_cli.critique.observe import observe
 from cgiaa_cli.critique.overlay import draw
 from cgiaa_cli.critique.reference import standing
-from cgiaa_cli.critique.tokenizer import Tokenizer
-from cgiaa_cli.critique.verify import Verifier
 from cgiaa_cli.critique.wordings import DISAGREE, LEADS
-from cgiaa_cli.critique.writer import Writer
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.inference.scores import ATTRIBUTES, Scores
@@ -271,16 +268,13 @@ class Praises:
         return about, np.array([len(text) / 10 for text in texts], np.float32)
 
 
-class Silent(Writer):
-    """Experts of whose texts none is left; what is composed is put before it and kept in `seen`."""
+class Listening(Tone):
+    """Keeps what it chose from, and what it chose."""
 
     def __init__(self) -> None:
         edges = {name: [float(n) for n in range(1, 10)] for name in ATTRIBUTES}
-        super().__init__({}, Tokenizer.__new__(Tokenizer), {}, Praises(), Verifier(frozenset(), None, edges))  # type: ignore[arg-type]
+        super().__init__(Praises(), edges)  # type: ignore[arg-type]
         self.seen: list[tuple[list[str], str]] = []
-
-    def write(self, *_: Any, **__: Any) -> dict[str, tuple[str, dict[str, int]]]:
-        return {name: ("", {"tone": 3}) for name in ATTRIBUTES}
 
     def closest(self, attribute: str, texts: Sequence[str], standing: float) -> int:
         chosen = super().closest(attribute, texts, standing)
@@ -290,13 +284,13 @@ class Silent(Writer):
 
 def test_of_true_texts_the_judge_takes_the_one_in_the_right_tone() -> None:
     texts = ["a" * 12, "b" * 48, "c" * 88, "d" * 47 + ":"]
-    assert [Silent().closest("general", texts, share) for share in (0.0, 0.1, 0.5, 0.9, 1.0)] == [0, 0, 1, 2, 2]
-    silent = Silent()
-    found = Critic(None, silent, Settings()).critique(photo(example("coffee")), scores(), "ab" * 16)
+    assert [Listening().closest("general", texts, share) for share in (0.0, 0.1, 0.5, 0.9, 1.0)] == [0, 0, 1, 2, 2]
+    assert Tone(Praises(), {"general": []}).closest("general", texts, 0.9) == 0  # type: ignore[arg-type]
+    tone = Listening()
+    found = Critic(None, None, Settings(), tone).critique(photo(example("coffee")), scores(), "ab" * 16)
     assert {a.source for a in found.attributes.values()} == {"measured"}
-    assert found.attributes["general"].dropped == {"tone": 3}
-    assert [chosen for _, chosen in silent.seen] == [a.text for a in found.attributes.values()]
-    assert all(len(set(texts)) > 1 for texts, _ in silent.seen)
+    assert [chosen for _, chosen in tone.seen] == [a.text for a in found.attributes.values()]
+    assert all(len(set(texts)) > 1 for texts, _ in tone.seen)
 
 
 # --- the commands ------------------------------------------------------------------------------------------------

@@ -29,8 +29,10 @@ from pyarrow import Table
 from torch import Tensor, nn
 
 from cgiaa_cli import bundles
+from cgiaa_cli.critique.judge import TextJudge as TextJudgeOfTheProgram
 from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt
 from cgiaa_cli.critique.reference import NAMES, standing
+from cgiaa_cli.critique.session import Session
 from cgiaa_cli.critique.verify import Copies
 from cgiaa_cli.critique.writer import load_writer
 from cgiaa_cli.errors import BundleError, CgiaaError, UsageError
@@ -338,13 +340,21 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
     return units
 
 
+def write_database(run_folder: Path, speaking: list[Unit]) -> None:
+    """What the stage attributes leaves behind of these texts."""
+    database = run_folder / "attributes" / "database"
+    database.mkdir(parents=True)
+    rows = [
+        {"caption": u.text, "split": u.source.split, "attribute": u.source.attribute, "polarity": u.source.polarity}
+        for u in speaking
+    ]
+    parquet.write_table(Table.from_pylist(rows * 3), database / "critiques.parquet")  # thrice: words known to the judge
+
+
 def test_what_writes_and_judges_goes_into_the_bundle(
     data: Path, tmp_path: Path, small: None, speaking: list[Unit]
 ) -> None:
-    database = tmp_path / "run" / "attributes" / "database"
-    database.mkdir(parents=True)
-    rows = [{"caption": unit.text, "split": unit.source.split} for unit in speaking]
-    parquet.write_table(Table.from_pylist(rows * 3), database / "critiques.parquet")  # thrice: words known to the judge
+    write_database(tmp_path / "run", speaking)
     config = replace(CONFIG, measured=(), text_precision="int8-dynamic")
     results = run(context(data, tmp_path / "run", config, attributes=Taught(), experts=Taught()))
     costs = results["text"]
@@ -353,7 +363,8 @@ def test_what_writes_and_judges_goes_into_the_bundle(
     assert 50 < costs["fp32"]["perplexity"] < 5000  # untrained: about as many as there are tokens
     assert 0 < costs["int8-dynamic"]["polarity_difference"] < 1
     bundle = bundles.load(str(tmp_path / "run"))
-    assert bundle.text["precision"] == "int8-dynamic" and bundle.text["judge"] == {"context": 48}
+    assert bundle.text["precision"] == "int8-dynamic" and bundle.text["judge"]["context"] == 48
+    assert {len(edges) for edges in bundle.text["judge"]["edges"].values()} == {9}
     names = {"judge.onnx", "judge-tokenizer.json", "decoder.onnx", "tokenizer.json", "experts.json", "copies.bin"}
     assert {f"text/{name}" for name in names} | {"encoder.onnx", "model-card.md"} == set(bundle.manifest["files"])
     size = sum((bundle.folder / "text" / name).stat().st_size for name in names)
@@ -361,10 +372,25 @@ def test_what_writes_and_judges_goes_into_the_bundle(
     copies = Copies(bundle.folder / "text" / "copies.bin")
     learnt, held = ([u.text for u in speaking if u.source.split == split] for split in ("train", "val"))
     assert all(text in copies for text in learnt) and not any(text in copies for text in held)
-    assert load_writer(bundle.folder / "text", 48)  # what the program reads
+    judge = bundle.folder / "text" / "judge.onnx"
+    assert load_writer(judge.parent, TextJudgeOfTheProgram(judge, judge.with_name("judge-tokenizer.json"), context=48))
     assert "of what reads and writes texts: int8-dynamic" in (bundle.folder / "model-card.md").read_text()
     added = bundles.add(str(tmp_path / "run"), name="copy")
     assert (added.folder / "text" / "judge.onnx").is_file()
+
+
+def test_a_judge_is_shipped_without_experts_where_the_recipe_says_so(
+    data: Path, tmp_path: Path, small: None, speaking: list[Unit]
+) -> None:
+    write_database(tmp_path / "run", speaking)
+    config = replace(CONFIG, measured=(), experts=False)
+    run(context(data, tmp_path / "run", config, attributes=Taught(), experts=Taught()))
+    text = bundles.load(str(tmp_path / "run")).text
+    assert set(text) == {"precision", "judge"}
+    with Session(db=tmp_path / "x.sqlite", model=str(tmp_path / "run")) as session:
+        shot = decode((Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes())
+        found = session.critic.critique(shot, session.engine.run([prepare(shot)])[0], "ab" * 16)
+    assert {a.source for a in found.attributes.values()} == {"measured"}
 
 
 def test_the_text_tower_comes_along_where_photos_are_to_be_searched(

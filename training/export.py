@@ -72,6 +72,7 @@ class ExportConfig:
         licence: of the bundle.
         precision: of the encoder that is shipped, one of `PRECISIONS`.
         text_precision: of decoders and judge, one of `text_parts.PRECISIONS`; all of these are measured.
+        experts: whether the decoders are shipped; a bundle with a judge alone composes its critiques.
         search: whether the text tower of `vlap` is shipped too, for searching photos by words; it is large.
         measured: the precisions that the encoder is made in and measured at; `precision` is always among them.
         check: sets whose held-out photos the cost of each precision is measured on.
@@ -85,6 +86,7 @@ class ExportConfig:
     licence: str = LICENCE
     precision: str = "fp32"
     text_precision: str = "fp16"
+    experts: bool = True
     search: bool = False
     measured: tuple[str, ...] = PRECISIONS
     check: tuple[str, ...] = ()
@@ -145,8 +147,8 @@ def run(context: Context) -> dict[str, Any]:
     known = [b for name in sets for b in calibration(name, context.data, config.reference_photos)]
     search = None
     if config.search:
-        seen, held = (Seen(part, outputs_of(whole, part)["embedding"]) for part in (known, photos.batches))
-        search = (seen, held)
+        seen, checks = (Seen(part, outputs_of(whole, part)["embedding"]) for part in (known, photos.batches))
+        search = (seen, checks)
     section = text_parts.export_text(context, folder / "text", search)
     costs = text_parts.measure_text(context, folder / "text") if section else {}
     titles = [title for title, _ in photos.ratings]

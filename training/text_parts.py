@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from cgiaa_cli.critique.decode import OnnxDecoder
 from cgiaa_cli.critique.judge import TextJudge
-from cgiaa_cli.critique.prompt import EOS
+from cgiaa_cli.critique.prompt import ATTRIBUTES, EOS, LEVELS
 from cgiaa_cli.critique.tokenizer import Tokenizer
 from cgiaa_cli.critique.verify import Copies
 from cgiaa_cli.critique.writer import COPIES
@@ -47,11 +47,21 @@ def _database_texts(context: Context) -> list[str]:
     return [row["caption"] for row in _database(context)]
 
 
-def _database(context: Context) -> list[dict[str, str]]:
+def _database(context: Context) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     path = context.out / "attributes" / "database" / "critiques.parquet"
-    return pq.read_table(path, columns=["caption", "split"]).to_pylist()
+    rows: list[dict[str, str]] = pq.read_table(path, columns=["caption", "attribute", "polarity", "split"]).to_pylist()
+    return rows
+
+
+def _edges(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """By attribute the polarities that part the texts to learn from into ten levels of equal size."""
+    edges = {}
+    for attribute in ATTRIBUTES:
+        found = [r["polarity"] for r in rows if r["attribute"] == attribute and r["split"] == "train"]
+        edges[attribute] = np.quantile(found, np.arange(1, LEVELS) / LEVELS).round(4).tolist() if found else []
+    return edges
 
 
 def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None = None) -> dict[str, Any]:
@@ -62,8 +72,8 @@ def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None
             None: neither tower nor map.
 
     Returns:
-        The bundle's section "text": `judge` (`context`: its most tokens), `experts` (`attributes`), `search` (see
-        `_export_search`); empty where there is none of them.
+        The bundle's section "text": `judge` (`context`: its most tokens; `edges`: see `_edges`), `experts`
+        (`attributes`), `search` (see `_export_search`); empty where there is none of them.
 
     Raises:
         CgiaaError: such a stage is not done; ONNX Runtime differs from torch.
@@ -79,8 +89,10 @@ def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None
         context.results("attributes")
         judge = load_judge(context.out / "attributes" / "judge.pt")
         export_judge(with_known_words(judge, _database_texts(context)), whole)
-        section["judge"] = {"context": int(judge.blueprint["text"]["tokens"]["context"])}
-    if context.recipe.experts is not None and section:  # without a judge nothing that they write is verified
+        context_size = int(judge.blueprint["text"]["tokens"]["context"])
+        section["judge"] = {"context": context_size, "edges": _edges(_database(context))}
+    wanted = context.recipe.experts is not None and context.recipe.export.experts
+    if wanted and section:  # without a judge nothing that they write is verified
         from cgiaa_training import experts
         from cgiaa_training.export_experts import export_experts
 

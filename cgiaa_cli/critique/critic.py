@@ -14,6 +14,7 @@ from typing import Any
 from cgiaa_cli.critique.advice import Advice, advise, crop_to
 from cgiaa_cli.critique.compose import compose, compose_general
 from cgiaa_cli.critique.facts import NOT_PHOTOGRAPHS, Facts, measure_facts, words
+from cgiaa_cli.critique.judge import Tone
 from cgiaa_cli.critique.observation import Evidence, Observation
 from cgiaa_cli.critique.observe import observe
 from cgiaa_cli.critique.reference import standing
@@ -93,11 +94,15 @@ class Critic:
     Args:
         reference: the bundle's section "reference", see `reference.standing`.
         writer: the experts and the verifier; None: the bundle has none, so all is composed from measurements.
+        tone: chooses among composed texts; None: the bundle has no judge, so the dice do.
     """
 
-    def __init__(self, reference: dict[str, Any] | None, writer: Writer | None, settings: Settings) -> None:
+    def __init__(
+        self, reference: dict[str, Any] | None, writer: Writer | None, settings: Settings, tone: Tone | None = None
+    ) -> None:
         self._reference = reference
         self._writer = writer
+        self._tone = tone
         self._settings = settings
 
     def critique(
@@ -124,11 +129,11 @@ class Critic:
         found = {}
         for name in ATTRIBUTES:
             text, dropped = written.get(name, ("", {}))
-            seeds = [seed] if text else [seed + 7919 * i for i in range(VARIANTS if self._writer else 1)]
+            seeds = [seed] if text else [seed + 7919 * i for i in range(VARIANTS if self._tone else 1)]
             plains = [self._plain(name, stands, scores, observations, holds, one) for one in seeds]
             chosen = 0
-            if self._writer is not None and len(plains) > 1:
-                chosen = self._writer.closest(name, [plain for plain, _, _ in plains], stands[name][0])
+            if self._tone is not None and len(plains) > 1:
+                chosen = self._tone.closest(name, [plain for plain, _, _ in plains], stands[name][0])
             plain, told, evidence = plains[chosen]
             own = [o for o in observations if o.attribute == name]
             advice = advise(photo.view, facts, own)

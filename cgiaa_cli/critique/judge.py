@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cgiaa_cli.critique.decode import open_network
 from cgiaa_cli.errors import BundleError
 from cgiaa_cli.paths import escape
 
-__all__ = ["ABOUT", "TextJudge", "load_encoding"]
+__all__ = ["ABOUT", "TextJudge", "Tone", "load_encoding"]
 
 ABOUT = ("color_light", "composition", "depth_focus", "general", "none")
 
@@ -55,6 +55,33 @@ class TextJudge:
         logits, polarity = self._session.run(["about", "polarity"], {"ids": ids, "mask": mask})
         shares = np.exp(logits - logits.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True), polarity
+
+
+class Tone:
+    """Chooses among true texts by how they sound.
+
+    Args:
+        edges: by attribute, the nine tenths of the polarity of the training texts, ascending.
+    """
+
+    def __init__(self, judge: TextJudge, edges: Mapping[str, Sequence[float]]) -> None:
+        self._judge = judge
+        self._edges = edges
+
+    def closest(self, attribute: str, texts: Sequence[str], standing: float) -> int:
+        """Which text is most about the attribute and in the tone of its standing.
+
+        Args:
+            standing: share of the reference photos that score lower, 0..1; as much praise as that share of the training
+                texts stays below is wanted.
+        """
+        edges = self._edges[attribute]
+        if len(edges) < 2:  # no text about it was learned from
+            return 0
+        about, polarity = self._judge.judge(texts)
+        outer = [2 * edges[0] - edges[1], *edges, 2 * edges[-1] - edges[-2]]
+        share = np.interp(polarity, outer, np.linspace(0, 1, len(outer)))
+        return int(np.argmin(np.abs(share - standing) + 1 - about[:, ABOUT.index(attribute)]))
 
 
 def _cut(numbers: list[int], context: int) -> list[int]:

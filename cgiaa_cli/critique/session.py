@@ -19,6 +19,7 @@ from cgiaa_cli.critique.apply import ACTIONS, improved, save_copy
 from cgiaa_cli.critique.compare import Candidate
 from cgiaa_cli.critique.critic import Critic, Critique, Settings
 from cgiaa_cli.critique.facts import measure_facts
+from cgiaa_cli.critique.judge import TextJudge, Tone
 from cgiaa_cli.critique.overlay import draw
 from cgiaa_cli.critique.reference import NAMES, values
 from cgiaa_cli.critique.writer import load_writer
@@ -70,10 +71,14 @@ class Session:
 
     @cached_property
     def critic(self) -> Critic:
-        """Writes critiques; generated ones where the bundle has experts."""
-        text = self.bundle.manifest.get("text", {})
-        writer = load_writer(self.bundle.folder / "text", int(text["judge"]["context"])) if "experts" in text else None
-        return Critic(self.bundle.manifest.get("reference"), writer, self.settings)
+        """Writes critiques; generated ones where the bundle has experts, in the right tone where it has a judge."""
+        reference, about = self.bundle.manifest.get("reference"), self.bundle.text.get("judge")
+        if about is None:
+            return Critic(reference, None, self.settings)
+        folder = self.bundle.folder / "text"
+        judge = TextJudge(folder / "judge.onnx", folder / "judge-tokenizer.json", context=int(about["context"]))
+        writer = load_writer(folder, judge) if "experts" in self.bundle.text else None
+        return Critic(reference, writer, self.settings, Tone(judge, about["edges"]))
 
     def crop(self, photo: Photo) -> Crop | None:
         """The crop that the network would make; None where it makes none or is not sure enough of it."""

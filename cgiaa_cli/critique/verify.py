@@ -139,13 +139,6 @@ class Verifier:
             return "tone"
         return None
 
-    def share_below(self, attribute: str, polarity: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(N,) shares of the training texts about the attribute that praise less, 0..1."""
-        edges = self.edges[attribute]
-        shares = np.linspace(0, 1, len(edges) + 2)
-        outer = [2 * edges[0] - edges[1], *edges, 2 * edges[-1] - edges[-2]]
-        return np.interp(polarity, outer, shares)
-
 
 def _stutters(words: list[str]) -> bool:
     """Whether a word stands twice in a row, or a run of three comes back."""

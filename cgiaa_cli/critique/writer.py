@@ -101,16 +101,6 @@ class Writer:
             name: (best[name].text if name in best else "", dict(sorted(dropped[name].items()))) for name in ATTRIBUTES
         }
 
-    def closest(self, attribute: str, texts: Sequence[str], standing: float) -> int:
-        """Which of some true texts the judge finds most about the attribute and in the tone of its standing.
-
-        Args:
-            standing: share of the reference photos that score lower, 0..1.
-        """
-        about, polarity = self._judge.judge(texts)
-        off = np.abs(self._verifier.share_below(attribute, polarity) - standing)
-        return int(np.argmin(off + 1 - about[:, ABOUT.index(attribute)]))
-
     def _prompts(
         self,
         name: str,
@@ -143,8 +133,8 @@ def _rank(text: _Text) -> tuple[int, float]:
     return min(text.stated, 2), text.likelihood
 
 
-def load_writer(folder: Path, judge_context: int, threads: int | None = None) -> Writer:
-    """The writer of a bundle's folder `text`, as `training/export.py` fills it.
+def load_writer(folder: Path, judge: TextJudge, threads: int | None = None) -> Writer:
+    """The writer of a bundle's folder `text`, as `training/export.py` fills it, with the judge of the same bundle.
 
     Raises:
         BundleError: a file is missing or is not what it should be.
@@ -165,6 +155,5 @@ def load_writer(folder: Path, judge_context: int, threads: int | None = None) ->
         raise BundleError(
             f"not the description of experts ({error})", path=escape(path), mend="export the bundle again"
         ) from error
-    judge = TextJudge(folder / "judge.onnx", folder / "judge-tokenizer.json", context=judge_context, threads=threads)
     copies = Copies(folder / COPIES) if (folder / COPIES).exists() else None
     return Writer(decoders, Tokenizer(folder / "tokenizer.json"), plans, judge, Verifier(common, copies, edges))
