@@ -27,6 +27,14 @@ class CropHead(nn.Module):
         prior: (N,) mean overlap of each candidate; the layers add what this photo changes of it.
     """
 
+    inside: Tensor
+    outside: Tensor
+    rim: Tensor
+    shape: Tensor
+    mean: Tensor
+    project: Tensor
+    prior: Tensor
+
     def __init__(self, components: int = 24, hidden: int = 96, dropout: float = 0.3) -> None:
         super().__init__()
         boxes = torch.from_numpy(candidates().copy())
@@ -50,7 +58,8 @@ class CropHead(nn.Module):
         parts.append(self.shape.unsqueeze(0).expand(stem.shape[0], -1, -1))
         wide = aspect.reshape(-1, 1, 1).expand(-1, count, 1)
         parts += [wide, wide * self.shape[:, :1]]
-        return (self.prior + self.layers(torch.cat(parts, 2)).squeeze(2)).clamp(0, 1)
+        change: Tensor = self.layers(torch.cat(parts, 2)).squeeze(2)
+        return (self.prior + change).clamp(0, 1)
 
 
 def _pools(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,8 +72,9 @@ def _pools(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         down = (row >= y + edge) & (row < y + h - edge)
         return (down.unsqueeze(2) & across.unsqueeze(1)).flatten(1).float()
 
-    inside = box(0)
-    return tuple(m / m.sum(1, keepdim=True).clamp_min(1) for m in (inside, 1 - inside, inside - box(1)))  # type: ignore[return-value]  # three
+    whole = box(0)
+    inside, outside, rim = (m / m.sum(1, keepdim=True).clamp_min(1) for m in (whole, 1 - whole, whole - box(1)))
+    return inside, outside, rim
 
 
 def _shapes(boxes: Tensor) -> Tensor:

@@ -172,6 +172,7 @@ class Expert(nn.Module):
         self.decoder = Decoder(shape)
         self.apply(_start)
         for block in self.decoder.blocks:  # GPT-2: residual branches start small, the deeper the smaller
+            assert isinstance(block, _Block)
             for layer in (block.attention.out, block.down):
                 nn.init.normal_(layer.weight, std=0.02 / (2 * shape.layers) ** 0.5)
 
@@ -180,7 +181,8 @@ class Expert(nn.Module):
         weight = self.decoder.tokens.weight
         if self.mapper is None:
             return weight.new_zeros(count, 0, self.shape.width)
-        return self.mapper(weight.new_zeros(count, self.shape.feature) if feature is None else feature)
+        found: Tensor = self.mapper(weight.new_zeros(count, self.shape.feature) if feature is None else feature)
+        return found
 
     def forward(self, ids: Tensor, feature: Tensor | None = None, where: Tensor | None = None) -> Tensor:
         """Logits (B, T, V) of the token after each of `ids` (B, T), padded on the right.
@@ -227,7 +229,7 @@ def load_gpt2(name_or_folder: str, vocabulary: int, **others: int | float) -> Ex
 
     theirs = GPT2LMHeadModel.from_pretrained(name_or_folder)
     c, state = theirs.config, theirs.state_dict()
-    shape = ExpertShape(vocabulary, c.n_embd, c.n_layer, c.n_head, c.n_positions, rotary=False, **others)  # type: ignore[arg-type]
+    shape = ExpertShape(vocabulary, c.n_embd, c.n_layer, c.n_head, c.n_positions, rotary=False, **others)  # type: ignore[arg-type]  # of the four fields that the docstring names
     expert = Expert(shape)
     names = {"norm_1": "ln_1", "norm_2": "ln_2", "attention.into": "attn.c_attn", "attention.out": "attn.c_proj"}
     names |= {"up": "mlp.c_fc", "down": "mlp.c_proj"}

@@ -40,6 +40,9 @@ class FusionShape:
 class Fusion(nn.Module):
     """Features of a photo and of its critiques -> probabilities of the scores 1..10."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, shape: FusionShape) -> None:
         super().__init__()
         if not (shape.image or shape.text):

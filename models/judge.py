@@ -67,9 +67,10 @@ class MobileNetV1(nn.Module):
     def early(self, luma: Tensor) -> Tensor:
         """(B, 1, H, W), scaled as the input -> (B, 256, H / 8, W / 8): what the first blocks see of a grey picture."""
         conv, norm, activation = self.stem
+        assert isinstance(conv, nn.Conv2d)
         # three equal channels are one channel with the sum of their weights: the same numbers for less time
         grey = nn.functional.conv2d(luma, conv.weight.sum(1, keepdim=True), None, conv.stride, conv.padding)
-        x = activation(norm(grey))
+        x: Tensor = activation(norm(grey))
         for block in self.blocks[: self.EARLY_BLOCKS]:
             x = block(x)
         return x

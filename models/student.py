@@ -13,11 +13,13 @@ and complexity live in the early ones (hypercolumns, Hariharan et al. 2015).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import timm
 import torch
 from cgiaa_models.crop import CropHead
 from cgiaa_models.judge import MobileNetV1
+from timm.models.efficientnet import EfficientNet
 from torch import Tensor, nn
 
 from cgiaa_cli.imaging.measure import MEASURES
@@ -58,7 +60,8 @@ class Towers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.semantic = timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0)
+        semantic = timm.create_model("tf_efficientnet_lite2", pretrained=False, num_classes=0)
+        self.semantic = cast(EfficientNet, semantic)
         self.judge = MobileNetV1()
 
     def stem(self, photo: Tensor) -> Tensor:
@@ -120,6 +123,9 @@ class Student(nn.Module):
         embedding_dim: size of the embedding (a projection of the semantic features).
         crop: whether it chooses crops, too.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, embedding_dim: int = 256, crop: bool = False) -> None:
         super().__init__()

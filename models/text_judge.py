@@ -32,6 +32,8 @@ class Bag(nn.Module):
         pad: id of what fills up.
     """
 
+    idf: Tensor
+
     def __init__(self, buckets: int, pad: int) -> None:
         super().__init__()
         self.buckets, self.pad = buckets, pad
@@ -54,7 +56,8 @@ class Bag(nn.Module):
             1, at, there
         )
         weights = (counts > 0) * (1 + torch.log(counts.clamp_min(1))) * self.idf
-        return weights / weights.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        length: Tensor = weights.norm(dim=1, keepdim=True)
+        return weights / length.clamp_min(1e-6)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(B, L) ids and mask -> (B, 5) log-odds and (B,) polarity."""
@@ -73,6 +76,8 @@ class KnownWords(nn.Module):
         unknown: id of the unknown token; it is kept.
     """
 
+    table: Tensor
+
     def __init__(self, words: nn.Embedding, kept: Sequence[int], unknown: int) -> None:
         super().__init__()
         rows = sorted({unknown, *kept})
@@ -83,7 +88,8 @@ class KnownWords(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) ids -> (B, L, W)."""
-        return self.words(self.table[ids])
+        found: Tensor = self.words(self.table[ids])
+        return found
 
 
 class TextJudge(nn.Module):
@@ -92,6 +98,11 @@ class TextJudge(nn.Module):
     Args:
         blueprint: JSON-able: `text` (see `towers.TextTower`), `dropout`, `buckets` (of the bag; 0: none).
     """
+
+    middle: Tensor
+    spread: Tensor
+    bag_polarity: Tensor
+    bag_about: Tensor
 
     def __init__(self, blueprint: Mapping[str, Any]) -> None:
         super().__init__()

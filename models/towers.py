@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from cgiaa_models.student import JUDGE, JUDGE_SIZE, SEMANTIC, Towers
@@ -64,6 +64,9 @@ class Head(nn.Module):
     `mean` and `scale` standardise the features where `fit_scale` was called; until then they change nothing.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, kind: str, width: int, heads: Heads) -> None:
         super().__init__()
         if kind == "none" and width != heads.dim:
@@ -92,10 +95,10 @@ class Head(nn.Module):
         return (features - self.mean) / self.scale
 
     def forward(self, features: Tensor) -> Tensor:
-        x = self.dropout(self.standardise(features))
+        x: Tensor = self.dropout(self.standardise(features))
         if self.kind == "none":
             return x
-        y = self.linear(x)
+        y: Tensor = self.linear(x)
         if self.kind == "mlp":
             y = y + self.outer(functional.gelu(self.inner(x)))
         return y
@@ -112,6 +115,9 @@ class ImageTower(nn.Module):
             Each has `size`, the (height, width) that it takes.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, blueprint: Mapping[str, Any]) -> None:
         super().__init__()
         self.kind = str(blueprint["kind"])
@@ -122,10 +128,11 @@ class ImageTower(nn.Module):
         elif self.kind == "timm":
             import timm
 
-            self.trunk = timm.create_model(blueprint["name"], pretrained=False, num_classes=0)
-            self.width = int(getattr(self.trunk, "head_hidden_size", None) or self.trunk.num_features)
+            trunk: Any = timm.create_model(blueprint["name"], pretrained=False, num_classes=0)
+            self.trunk = trunk
+            self.width = int(getattr(trunk, "head_hidden_size", None) or trunk.num_features)
         else:
-            self.trunk = _open_clip(blueprint["model"]).visual
+            self.trunk = _open_clip(blueprint["model"]).get_submodule("visual")
             self.width = int(blueprint["model"]["embed_dim"])
         for name in ("mean", "std"):
             values = torch.tensor(blueprint.get(name, [0.5] * 3)).view(1, 3, 1, 1)
@@ -142,7 +149,7 @@ class ImageTower(nn.Module):
             small = functional.interpolate(x, size=(JUDGE_SIZE, JUDGE_SIZE), mode="bilinear", align_corners=False)
             return torch.cat([self.trunk.tail(self.trunk.stem(photo)), self.trunk.judge.features(small)], 1)
         x = (photo.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        found = self.trunk(x)
+        found: Tensor | tuple[Tensor, ...] = self.trunk(x)
         return found[0] if isinstance(found, tuple) else found  # CoCa also gives its tokens
 
     def layers(self) -> list[list[nn.Parameter]]:
@@ -154,7 +161,8 @@ class ImageTower(nn.Module):
         if self.kind == "timm":
             return _timm_layers(self.trunk)
         if hasattr(self.trunk, "trunk"):  # open_clip's wrapper around a timm network
-            return [*_timm_layers(self.trunk.trunk), *([head] if (head := list(self.trunk.head.parameters())) else [])]
+            head = list(self.trunk.get_submodule("head").parameters())
+            return [*_timm_layers(self.trunk.get_submodule("trunk")), *([head] if head else [])]
         return _layers(self.trunk)
 
 
@@ -172,25 +180,26 @@ class TextTower(nn.Module):
         self.kind = str(blueprint["kind"])
         self.tokens = Tokens(blueprint["tokens"])
         if self.kind == "open_clip":
-            self.trunk: nn.Module = _open_clip(blueprint["model"]).text
+            self.trunk: nn.Module = _open_clip(blueprint["model"]).get_submodule("text")
             self.width = int(blueprint["model"]["embed_dim"])
         else:
             from transformers import AutoConfig, AutoModel
 
             settings = dict(blueprint["config"])
-            self.trunk = AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
-            if getattr(self.trunk, "pooler", None) is not None:
-                self.trunk.pooler = None  # sentence encoders pool by themselves
-            self.width = int(self.trunk.config.hidden_size)
+            trunk: Any = AutoModel.from_config(AutoConfig.for_model(settings.pop("model_type"), **settings))
+            if getattr(trunk, "pooler", None) is not None:
+                trunk.pooler = None  # sentence encoders pool by themselves
+            self.trunk = trunk
+            self.width = int(trunk.config.hidden_size)
             self.pool = str(blueprint["pool"])
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(B, L) ids and mask, as `tokens` gives them -> (B, width)."""
         if self.kind == "open_clip":
-            found = self.trunk(ids)
+            found: Tensor | tuple[Tensor, ...] = self.trunk(ids)
             return found[0] if isinstance(found, tuple) else found
         seen = None if mask.is_meta else mask  # transformers looks at its values, which are not there in a plan
-        states = self.trunk(input_ids=ids, attention_mask=seen).last_hidden_state
+        states: Tensor = self.trunk(input_ids=ids, attention_mask=seen).last_hidden_state
         if self.pool == "cls":
             return states[:, 0]
         weight = mask.unsqueeze(-1).to(states.dtype)
@@ -264,7 +273,8 @@ class DualEncoder(nn.Module):
         """B texts -> (B, width of the text tower)."""
         ids, mask = self.text.tokens(texts)
         device = self.logit_scale.device
-        return self.text(ids.to(device), mask.to(device))
+        found: Tensor = self.text(ids.to(device), mask.to(device))
+        return found
 
     def lock(self, tower: str, unlocked: int = 0) -> None:
         """Keep a tower as it is (LiT, Zhai et al. 2022), but for its last layers.
@@ -320,7 +330,8 @@ def _open_clip(settings: Mapping[str, Any]) -> nn.Module:
         wanted["vision_cfg"]["timm_model_pretrained"] = False
     if "hf_model_name" in wanted["text_cfg"]:
         wanted["text_cfg"]["hf_model_pretrained"] = False
-    return CustomTextCLIP(**wanted)
+    model: nn.Module = CustomTextCLIP(**wanted)
+    return model
 
 
 def _parameters(part: Any) -> list[nn.Parameter]:
@@ -339,7 +350,7 @@ def _timm_layers(trunk: nn.Module) -> list[list[nn.Parameter]]:
     from timm.models import group_parameters
 
     named = dict(trunk.named_parameters())
-    groups = group_parameters(trunk, trunk.group_matcher(coarse=False))
+    groups = group_parameters(trunk, cast(Any, trunk).group_matcher(coarse=False))
     return [[named[n] for n in groups[key] if n in named] for key in sorted(groups)]
 
 
