@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import torch
 from cgiaa_models.text_judge import ABOUT
@@ -19,7 +20,14 @@ __all__ = ["Batch", "Comment", "Comments", "labelled", "self_scored"]
 UNKNOWN = -1
 PART = 8  # texts that go through the encoder together: of like length, so that little is filled up
 
-Batch = dict[str, "Tensor | list[tuple[Tensor, Tensor]]"]
+
+class Batch(TypedDict):
+    """What `Comments.collate` says."""
+
+    about: Tensor
+    score: Tensor
+    overall: Tensor
+    parts: list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def self_scored(found: DataSet, least_words: int = 4) -> list[Comment]:
     return comments
 
 
-class Comments(Sequence[Comment]):
+class Comments:
     """Comments for `loop.fit`: now whole, now a run of their sentences, drawn anew in every epoch.
 
     So the judge learns to read sentences too, for which there are no labels of their own.
@@ -107,7 +115,7 @@ class Comments(Sequence[Comment]):
     def __len__(self) -> int:
         return len(self.comments)
 
-    def __getitem__(self, index: int) -> Comment:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Comment:
         comment = self.comments[index]
         rng = random.Random(f"{self.seed} {self.epoch} {index}")
         count = len(comment.sentences)

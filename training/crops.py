@@ -27,7 +27,7 @@ FEWEST = 50  # photos with a crop: fewer teach nothing
 PIXELS = 30_000  # of maps that the components come from
 
 
-class CropLesson(Sequence[tuple[int, int]]):
+class CropLesson:
     """Photos with the crop that people made, as (index, view).
 
     Args:
@@ -52,7 +52,7 @@ class CropLesson(Sequence[tuple[int, int]]):
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> tuple[int, int]:
         return int(self.chosen[index]), int(self.views[index])
 
     def collate(self, drawn: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,7 +139,6 @@ def fit_crops(
         return found.mean()
 
     fitted = fit(head, lesson, lesson.collate, loss, folder, loop, seed=seed, name="crops", device=device)
-    assert isinstance(fitted, CropHead)
     return fitted.requires_grad_(False)
 
 

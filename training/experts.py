@@ -333,7 +333,7 @@ def _fit(
         for part in parts
     )
     loop = replace(config.loop, batch_size=max(1, config.loop.batch_size // GROUP))
-    trained = fit(
+    return fit(
         network,
         learnt,
         collate,
@@ -345,9 +345,6 @@ def _fit(
         device=context.device,
         evaluate=lambda model: {"perplexity": perplexity(model, held, 400)} if parts[1] else {},
     )
-    if not isinstance(trained, Expert):
-        raise TypeError("fit returned another model")
-    return trained
 
 
 def _save(network: Expert, path: Path) -> None:

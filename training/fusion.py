@@ -376,7 +376,7 @@ def _train(context: Context, parts: Sequence[_Photos], folder: Path, **limits: b
     head = Fusion(_shape(config, image.shape[1], **limits))
     head.fit_scale(image, texts)
     data = [{"image": i, "texts": t, "target": d} for i, t, d in zip(image, texts, target, strict=True)]
-    trained = fit(
+    return fit(
         head,
         data,
         lambda part: {key: torch.stack([one[key] for one in part]) for key in part[0]},
@@ -387,8 +387,6 @@ def _train(context: Context, parts: Sequence[_Photos], folder: Path, **limits: b
         name=f"fusion {folder.name}",
         device=context.device,
     )
-    assert isinstance(trained, Fusion)
-    return trained
 
 
 def _loss(config: FusionConfig) -> Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]:
@@ -406,7 +404,8 @@ def _loss(config: FusionConfig) -> Callable[[nn.Module, Batch], tuple[Tensor, di
 
 def _apply(head: Fusion, image: Array, texts: Array) -> Array:
     with torch.inference_mode():
-        return head(torch.from_numpy(image), torch.from_numpy(texts)).numpy()
+        found: Tensor = head(torch.from_numpy(image), torch.from_numpy(texts))
+        return found.numpy()
 
 
 def _save(head: Fusion, path: Path) -> None:

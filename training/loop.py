@@ -13,11 +13,11 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,9 +31,21 @@ from cgiaa_cli.paths import escape
 __all__ = ["LoopConfig", "Loss", "fit"]
 
 T = TypeVar("T")
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+T_co = TypeVar("T_co", covariant=True)
+M = TypeVar("M", bound=nn.Module)
+PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed",
+}  # fmt: skip
 Loss = Callable[[nn.Module, Any], "Tensor | tuple[Tensor, dict[str, float]]"]
-Groups = Callable[[nn.Module], "list[tuple[int, list[nn.Parameter]]]"]
+Groups = Callable[[M], "list[tuple[int, list[nn.Parameter]]]"]
+
+
+class Samples(Protocol[T_co]):
+    """Samples by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> T_co: ...
 
 
 class Step(Protocol):
@@ -42,7 +54,7 @@ class Step(Protocol):
     It must call `backward` on what it differentiates, once or more, and return the loss of the whole batch.
     """
 
-    def __call__(self, model: nn.Module, batch: Any, backward: Callable[[Tensor], None]) -> Tensor: ...
+    def __call__(self, model: nn.Module, batch: Any, backward: Callable[[Tensor], None], /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -110,8 +122,8 @@ class LoopConfig:
 
 
 def fit(
-    model: nn.Module,
-    data: Sequence[T],
+    model: M,
+    data: Samples[T],
     collate: Callable[[list[T]], Any],
     loss: Loss,
     folder: Path,
@@ -120,10 +132,10 @@ def fit(
     seed: int = 0,
     name: str = "train",
     device: str = "auto",
-    groups: Groups | None = None,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    groups: Groups[M] | None = None,
+    evaluate: Callable[[M], dict[str, float]] | None = None,
     step: Step | None = None,
-) -> nn.Module:
+) -> M:
     """Train `model` and return it (its moving average, where there is one), in eval mode on the CPU.
 
     Args:
@@ -142,7 +154,6 @@ def fit(
             configuration, seed or number of samples.
     """
     run = _Run(model, data, folder, config, seed, device, groups)
-    loader = lambda epoch, first: _loader(data, collate, run.batches(epoch, first), config)  # noqa: E731
     with ExitStack() as stack:
         progress = stack.enter_context(_progress(name, run.total, run.step))
         try:
@@ -150,7 +161,7 @@ def fit(
                 if hasattr(data, "set_epoch"):
                     data.set_epoch(epoch)
                 first = run.step - epoch * run.per_epoch
-                batches = iter(loader(epoch, first))
+                batches = iter(_loader(data, collate, run.batches(epoch, first), config))
                 for _ in range(first, run.per_epoch):
                     value, extra = run.advance(batches, loss, step)
                     progress(run.step, value)
@@ -166,18 +177,18 @@ def fit(
     return run.finished()
 
 
-class _Run:
+class _Run(Generic[M]):
     """State of one call of `fit`: all that a checkpoint holds, and where it stands."""
 
     def __init__(
         self,
-        model: nn.Module,
-        data: Sequence[Any],
+        model: M,
+        data: Samples[Any],
         folder: Path,
         config: LoopConfig,
         seed: int,
         device: str,
-        groups: Groups | None,
+        groups: Groups[M] | None,
     ) -> None:
         from lightning_fabric import Fabric
 
@@ -188,15 +199,15 @@ class _Run:
         self.fabric = Fabric(
             accelerator="cuda" if kind == "cuda" else "cpu",
             devices="auto" if kind == "cuda" else 1,
-            precision=PRECISIONS[config.precision],  # type: ignore[arg-type]
+            precision=PRECISIONS[config.precision],
         )
         self.fabric.launch()
         if config.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
         self.plain = model
         self.average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
         optimiser = torch.optim.AdamW(_parameter_groups(model, groups, config), lr=config.rate)
-        compiled = torch.compile(model) if config.compile else model
+        compiled = cast(nn.Module, torch.compile(model)) if config.compile else model
         self.model, self.optimiser = self.fabric.setup(compiled, optimiser)
         if self.average is not None:
             self.average.to(self.fabric.device)
@@ -232,7 +243,8 @@ class _Run:
         """One step of the optimiser; returns the mean loss of its batches and the last batch's further numbers."""
         self.model.train()
         self._set_rate()
-        values, extra = [], {}
+        values: list[float] = []
+        extra: dict[str, float] = {}
         for part in range(self.config.accumulate):
             batch = self.fabric.to_device(next(batches))
             waits = part < self.config.accumulate - 1
@@ -282,8 +294,8 @@ class _Run:
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.plain.parameters(), strict=True):
                 mean.lerp_(now.detach().to(mean.dtype), 1 - decay)
-            for mean, now in zip(self.average.buffers(), self.plain.buffers(), strict=True):
-                mean.copy_(now)
+            for old, new in zip(self.average.buffers(), self.plain.buffers(), strict=True):
+                old.copy_(new)
 
     # --- log -----------------------------------------------------------------------------------------------------
 
@@ -297,7 +309,7 @@ class _Run:
         }
         self._append(row, {key: float(value) for key, value in extra.items()})
 
-    def log_epoch(self, epoch: int, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
+    def log_epoch(self, epoch: int, evaluate: Callable[[M], dict[str, float]] | None) -> None:
         """Append what `evaluate` says after an epoch to log.csv."""
         if evaluate is not None and self.fabric.is_global_zero:
             kept = (self.average if self.average is not None else self.plain).eval()
@@ -375,7 +387,7 @@ class _Run:
         self._forget_after(state["step"])
         return int(state["step"])
 
-    def finished(self) -> nn.Module:
+    def finished(self) -> M:
         """The trained model."""
         kept = self.average if self.average is not None else self.plain
         return kept.to("cpu").eval()
@@ -386,7 +398,7 @@ def _random_state() -> tuple[Tensor, list[Tensor]]:
     return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
 
-def _parameter_groups(model: nn.Module, groups: Groups | None, config: LoopConfig) -> list[dict[str, Any]]:
+def _parameter_groups(model: M, groups: Groups[M] | None, config: LoopConfig) -> list[dict[str, Any]]:
     chosen = groups(model) if groups else [(0, [p for p in model.parameters() if p.requires_grad])]
     found = []
     for depth, parameters in chosen:
@@ -401,10 +413,10 @@ def _parameter_groups(model: nn.Module, groups: Groups | None, config: LoopConfi
 
 
 def _loader(
-    data: Sequence[T], collate: Callable[[list[T]], Any], batches: list[list[int]], config: LoopConfig
+    data: Samples[T], collate: Callable[[list[T]], Any], batches: list[list[int]], config: LoopConfig
 ) -> DataLoader[Any]:
     return DataLoader(
-        data,  # type: ignore[arg-type]  # a sequence is a map-style data set
+        data,  # type: ignore[arg-type]  # torch asks for its own class, but only calls these two methods
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=config.workers,

@@ -119,8 +119,9 @@ class Learner(nn.Module):
 def build_judge(config: JudgeConfig, learn: Sequence[Comment], pretrained: bool = True) -> TextJudge:
     """An untrained judge over a trained encoder; the scores' mean and deviation are those of `learn`."""
     kind, _, rest = config.encoder.partition(":")
+    state: dict[str, Tensor] = {}
     if kind == "wordpiece":
-        text, state = _own_encoder(rest, [c.text for c in learn], config.context), {}
+        text = _own_encoder(rest, [c.text for c in learn], config.context)
     else:
         text, state = build_text(config.encoder, context=config.context, pretrained=pretrained)
     judge = TextJudge({"text": text, "dropout": config.dropout, "buckets": config.buckets})
@@ -269,8 +270,10 @@ def with_known_words(judge: TextJudge, texts: Iterable[str], least: int = 3) -> 
     special = [number for token, number in tokenizer.get_vocab().items() if token.startswith("[")]
     kept = [number for number, count in counts.items() if count >= least]
     smaller = copy.deepcopy(judge).cpu().eval()
-    words = smaller.text.trunk.embeddings.word_embeddings
-    smaller.text.trunk.embeddings.word_embeddings = KnownWords(words, [*special, *kept], unknown)
+    embeddings = smaller.text.trunk.get_submodule("embeddings")
+    words = embeddings.get_submodule("word_embeddings")
+    assert isinstance(words, nn.Embedding)
+    embeddings.word_embeddings = KnownWords(words, [*special, *kept], unknown)
     return smaller
 
 

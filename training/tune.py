@@ -78,7 +78,6 @@ def tune(
         learner, data, data.collate, loss, folder, loop, seed=seed, name="distill", device=device,
         groups=Learner.groups, evaluate=agreement,
     )  # fmt: skip
-    assert isinstance(kept, Learner)
     towers.load_state_dict(kept.towers.state_dict())
     towers.eval().requires_grad_(False)
     with torch.inference_mode():
@@ -87,6 +86,9 @@ def tune(
 
 class Learner(nn.Module):
     """The tail, linear heads for the opinions (which see the judge's features, too) and for the teacher's features."""
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, towers: Towers, beside: int, opinions: int, features: int) -> None:
         super().__init__()
@@ -127,7 +129,7 @@ class Learner(nn.Module):
         return self.opinions(torch.cat([late, beside], 1)), self.features(late[:, :SEMANTIC])
 
 
-class _Photos(Sequence[tuple[int, int]]):
+class _Photos:
     """Photos to learn from, as (index, view); which view is drawn follows from seed, epoch and index."""
 
     def __init__(self, lesson: Lesson, where: list[tuple[int, int]], train: Array, seed: int) -> None:
@@ -140,7 +142,7 @@ class _Photos(Sequence[tuple[int, int]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> tuple[int, int]:
         return int(self.indices[index]), int(self.draws[index])
 
     def collate(self, chosen: list[tuple[int, int]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -156,8 +158,10 @@ def _batch(
         part, row = where[index]
         photo = lesson.stems[part][row]
         stems.append(photo[view % len(photo)])
-    others = (torch.from_numpy(a[chosen].astype(np.float32)) for a in (lesson.beside, lesson.opinions, lesson.features))
-    return _tensor(np.stack(stems)), *others  # type: ignore[return-value]  # three more
+    beside, opinions, features = (
+        torch.from_numpy(a[chosen].astype(np.float32)) for a in (lesson.beside, lesson.opinions, lesson.features)
+    )
+    return _tensor(np.stack(stems)), beside, opinions, features
 
 
 def _tensor(stems: Array) -> Tensor:
