@@ -207,6 +207,7 @@ def _smartcrop() -> Look:
         photos = {place: seen(place) for place in dict.fromkeys(place for place, _ in jobs)}
         said = []
         for place, edit in jobs:
+            assert edit is None or isinstance(edit, CropEdit)
             features = photos[place]
             height, width = features.shape
             x, y, w, h = (int(v / step) for v in (edit.box if edit else (0, 0, width * step, height * step)))
@@ -296,12 +297,12 @@ def _best_crop(look: Look, data: Path) -> Iterator[Found]:
     """
     paths, rows, _ = crops(data)
     held = [(path, row) for path, row in zip(paths, rows, strict=True) if row["split"] == "test"]
-    chooses = isinstance(look, _BundleLook) and look.engine.crops
-    chosen = look.crops([path for path, _ in held]) if chooses else []
+    chooser = look if isinstance(look, _BundleLook) and look.engine.crops else None
+    chosen = chooser.crops([path for path, _ in held]) if chooser is not None else []
     found, whole, centre = [], [], []
     for i, (path, row) in enumerate(held):
         width, height, best = row["width"], row["height"], tuple(row["best_crop_xywh"])
-        if chooses:
+        if chooser is not None:
             x, y, w, h = chosen[i].box
             box: tuple[float, ...] = (x * width, y * height, w * width, h * height)
         else:
@@ -312,7 +313,7 @@ def _best_crop(look: Look, data: Path) -> Iterator[Found]:
         centre.append(iou((width * 0.1, height * 0.1, width * 0.8, height * 0.8), best))
     for name, values in zip(("best crop", "whole frame", "centre 80 %"), (found, whole, centre), strict=True):
         yield Found(f"fcdb test IoU, {name}", mean(values))
-    if chooses and (section := look.engine.bundle.manifest.get(CROP)):
+    if chooser is not None and (section := chooser.engine.bundle.manifest.get(CROP)):
         offered = np.array([crop.gain >= section["least_gain"] for crop in chosen])
         gain = np.array(found) - np.array(whole)
         yield Found("fcdb test crops offered", share(offered))
@@ -325,7 +326,7 @@ def _best_crop(look: Look, data: Path) -> Iterator[Found]:
 
 def crop_candidates(width: int, height: int) -> list[tuple[float, ...]]:
     """Boxes (x, y, w, h) to choose a crop from: sides of 60, 80 or 100 % independently, in three places each."""
-    boxes = []
+    boxes: list[tuple[float, ...]] = []
     for across in (0.6, 0.8, 1.0):
         for down in (0.6, 0.8, 1.0):
             for left in sorted({0.0, (1 - across) / 2, 1 - across}):
@@ -351,21 +352,22 @@ def _labels(look: Look, found: DataSet, say: Report | None = None) -> Iterator[F
     """
     held = found.of("test")
     name = f"{found.name} test" if held else found.name
-    photos = [s for s in held or found.samples if s.image and (s.labels or s.distribution)]
+    shown = [(s.image, s) for s in held or found.samples if s.image and (s.labels or s.distribution)]
     if say is not None:
-        faults = _faults([s.image for s in photos])
+        faults = _faults([image for image, _ in shown])
         for fault in filter(None, faults):
             say(str(fault))
-        photos = [s for s, fault in zip(photos, faults, strict=True) if fault is None]
-    if not photos:
+        shown = [one for one, fault in zip(shown, faults, strict=True) if fault is None]
+    if not shown:
         raise UsageError(f"no rated photo in {name}", mend="give a column of photos and one of ratings")
-    said = look([(s.image, None) for s in photos])
+    photos = [s for _, s in shown]
+    said = look([(image, None) for image, _ in shown])
     for label in sorted({label for s in photos for label in s.labels}):
         chosen = [i for i, s in enumerate(photos) if label in s.labels]
         truth = np.array([photos[i].labels[label] for i in chosen])
         by = label if label in QUANTITIES else "score"
         title = f"{name} {label}" if by == label else f"{name} {label} by score"
-        yield _correlated(title, [photos[i].image for i in chosen], said[by][chosen], truth)
+        yield _correlated(title, [shown[i][0] for i in chosen], said[by][chosen], truth)
     voted = [i for i, s in enumerate(photos) if s.distribution is not None]
     if voted:
         truth = np.array([photos[i].distribution for i in voted])

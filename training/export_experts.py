@@ -21,7 +21,7 @@ from cgiaa_training.files import appearing
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cgiaa_cli.critique.decode import OnnxDecoder
+from cgiaa_cli.critique.decode import Decoder, OnnxDecoder
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
@@ -111,7 +111,7 @@ def export_experts(experts: Experts, folder: Path, *, weights: str = "fp16") -> 
 
 def parity(expert: Expert, decoder: OnnxDecoder, batches: Sequence[int] = (1, 3), steps: int = 4) -> float:
     """Largest difference of a logit between torch and ONNX Runtime over a padded prompt and `steps` more tokens."""
-    torch_decoder = TorchDecoder(expert)
+    both: tuple[Decoder, Decoder] = (TorchDecoder(expert), decoder)
     worst = 0.0
     for count in batches:
         random = np.random.default_rng(count)
@@ -121,15 +121,15 @@ def parity(expert: Expert, decoder: OnnxDecoder, batches: Sequence[int] = (1, 3)
             features = random.normal(size=(count, shape.feature)).astype(np.float32)
             features /= np.linalg.norm(features, axis=1, keepdims=True)
         ids = random.integers(0, shape.vocabulary, (count, 5))
-        prefixes = [d.prefix(features, count) for d in (torch_decoder, decoder)]
+        prefixes = [d.prefix(features, count) for d in both]
         length = prefixes[0].shape[1]
         mask = np.ones((count, length + 5), np.int64)
         for row in range(count):
             mask[row, length : length + min(row, 4)] = 0
-        pasts = [d.start(count) for d in (torch_decoder, decoder)]
+        pasts = [d.start(count) for d in both]
         for _ in range(steps + 1):
             found = []
-            for k, d in enumerate((torch_decoder, decoder)):
+            for k, d in enumerate(both):
                 logits, pasts[k] = d.step(ids, prefixes[k], mask, pasts[k])
                 prefixes[k] = prefixes[k][:, :0]
                 found.append(logits)

@@ -106,7 +106,7 @@ def _image(name: str, pretrained: bool) -> _Part:
         state = load_towers().state_dict() if pretrained else {}
         return _Part({"kind": "cgiaa", "size": [SIZE, SIZE]}, state)
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
 
     try:
         trunk = timm.create_model(rest, pretrained=False, num_classes=0)
@@ -166,7 +166,8 @@ def _open_clip_settings(model: str) -> dict[str, Any] | None:
 
     schema, _, rest = model.rpartition(":")
     if not schema:
-        return open_clip.get_model_config(model)
+        found: dict[str, Any] | None = open_clip.get_model_config(model)
+        return found
     path = Path(rest) / "open_clip_config.json"
     if schema == "hf-hub":
         from huggingface_hub import hf_hub_download

@@ -158,7 +158,7 @@ def _csv(url: str, columns: Sequence[str], delimiter: str) -> Iterator[Row]:
         delimiter = "\t"
     with _text(url) as file:
         for row in csv.DictReader(file, list(columns) or None, delimiter=delimiter):
-            row.pop(None, None)  # type: ignore[call-overload]  # fields beyond the header
+            row.pop(None, None)  # fields beyond the header
             yield row
 
 
@@ -246,7 +246,7 @@ def _xlsx(url: str, *_: object) -> Iterator[Row]:
             yield dict(zip(header, row, strict=False))
 
 
-def _webdataset(url: str, *_: object) -> Iterator[Row]:
+def _webdataset(url: str, *others: object) -> Iterator[Row]:
     """WebDataset shards: files of one name but for their suffix are a sample; .json holds its columns, .txt its text.
 
     `url` may name many shards: `part-{0000..0041}.tar`, or with `*`.

@@ -147,7 +147,7 @@ def _build(config: type, table: Any, where: str, faults: list[str]) -> Any:
     own = built.faults() if hasattr(built, "faults") else []
     for f in fields(config):  # defaults of a nested table can be wrong together with what was written
         inner = getattr(built, f.name)
-        own += [f"{f.name}.{fault}" for fault in inner.faults()] if is_dataclass(inner) else []
+        own += [f"{f.name}.{fault}" for fault in inner.faults()] if is_dataclass(type(inner)) else []
     faults += [f"{where}.{fault}" for fault in dict.fromkeys(own)]
     return built
 

@@ -175,8 +175,8 @@ def clean(text: str) -> tuple[str, str]:
     text = re.sub(r"\s+", " ", text.replace("\u2019", "'").replace("\u2018", "'")).strip(" -,;:.!\"'")
     text = re.sub(r"[\u201c\u201d\"]", "", text)
     text = re.sub(r"!+", ".", text)
-    for pattern, right in _SPELLING.items():
-        text = re.sub(pattern, right, text)
+    for spelling, right in _SPELLING.items():
+        text = re.sub(spelling, right, text)
     stripped = _STRIPPED.sub("", text).strip(" ,;:-")
     text = stripped or text
     for personal, plain in _REWRITES:
