@@ -14,6 +14,9 @@ test: $(DEV)/installed ## the whole test suite, with coverage of the run-time pa
 	$(DEV)/bin/python -m pytest -q --cov=cgiaa_cli --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(DEV)/installed ## style and types
+	mkdir -p build/types
+	ln -sfn ../../models build/types/cgiaa_models
+	ln -sfn ../../training build/types/cgiaa_training
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
