@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rank": ("rank", "rank", "Order photos by aesthetic score, best first."),
     "filter": ("filter", "filter_", "Print the photos that meet conditions."),
     "search": ("search", "search", "Find photos like an example, or by words."),
+    "taste": ("taste", "app", "Learn your own taste from your ratings."),
     "annotate": ("annotate", "annotate", "Write scores, stars and critiques into XMP sidecars."),
     "groups": ("groups", "groups", "Find copies, bursts, brackets and panoramas, and the photo to keep."),
     "report": ("report", "report", "Make a gallery as one page: picks, groups, critiques, plots."),

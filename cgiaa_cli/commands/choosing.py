@@ -50,6 +50,15 @@ Weight = Annotated[
         rich_help_panel="Order",
     ),
 ]
+TasteOption = Annotated[
+    str | None,
+    typer.Option(
+        "--taste",
+        metavar="NAME",
+        help="Order by what you like, as `cgiaa taste learn` has learnt it.",
+        rich_help_panel="Order",
+    ),
+]
 Minimum = Annotated[
     list[str] | None,
     typer.Option(
@@ -199,6 +208,7 @@ class Request:
     diversity: float | None = None
     one_per_group: bool = False
     order: Order | None = None
+    taste: str | None = None
 
     def __post_init__(self) -> None:
         if self.null and self.format not in (None, Format.paths):
@@ -213,6 +223,12 @@ class Request:
             check_folder(target)
         if self.diversity is not None and not 0 <= self.diversity <= 1:
             raise UsageError(f"--diversity must be from 0 to 1, not {self.diversity:g}")
+        if self.taste is not None:
+            if self.by is not None or self.weight:
+                raise UsageError("--taste does not go with --by or --weight", mend="leave one of them out")
+            from cgiaa_cli.taste.photos import ByTaste
+
+            object.__setattr__(self, "order", ByTaste(self.taste))
 
     @property
     def how(self) -> Format:

@@ -15,6 +15,7 @@ def filter_(  # its parameters are the command line
     paths: c.Paths,
     by: c.ByOption = None,
     weight: c.Weight = None,
+    taste: c.TasteOption = None,
     bottom: Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")] = False,
     minimum: c.Minimum = None,
     maximum: c.Maximum = None,

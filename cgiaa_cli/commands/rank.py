@@ -16,6 +16,7 @@ def rank(  # its parameters are the command line
     top: Annotated[int, typer.Option(min=1, help="How many photos.", rich_help_panel="Order")] = 50,
     by: c.ByOption = None,
     weight: c.Weight = None,
+    taste: c.TasteOption = None,
     bottom: Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")] = False,
     diverse: Annotated[
         bool,

@@ -1,0 +1,249 @@
+"""`cgiaa taste`: learn what a user likes from the user's own ratings, and keep it where it beats the default."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cgiaa_cli.commands.choosing import NAMED, NOTHING, SOME_FAILED, Db, Device, Exclude, Jobs, Model, NoScan
+from cgiaa_cli.config import DEVICES
+from cgiaa_cli.errors import UsageError
+from cgiaa_cli.paths import absolute, escape, printable, unescape
+from cgiaa_cli.taste import kept
+
+if TYPE_CHECKING:
+    from cgiaa_cli.bundles import Bundle
+    from cgiaa_cli.cache.store import Cache
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Learn your own taste from your ratings, for `rank --taste`.")
+
+Name = Annotated[str, typer.Argument(help="What the taste is called.")]
+JSON = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command()
+def learn(  # its parameters are the command line
+    name: Name,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Folders and photos whose own ratings are read: sidecars, then the photos themselves.",
+            metavar="[PATH]...",
+            readable=False,
+        ),
+    ] = None,
+    ratings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ratings", metavar="CSV", help="Columns path and rating (a number, pick or reject); repeatable."
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure/--no-measure", help="Open up to 400 rated photos to say in words what is liked."),
+    ] = True,
+    no_scan: NoScan = False,
+    db: Db = None,
+    model: Model = None,
+    device: Device = None,
+    jobs: Jobs = None,
+    exclude: Exclude = None,
+) -> None:
+    """Learn from stars, rejects and picks, and keep the result if it beats the default on ratings held out.
+
+    Exit 1 if it does not, and then nothing is kept; 3 if some photos failed.
+    """
+    kept.check_name(name)
+    if not paths and not ratings:
+        raise UsageError("no ratings are named", mend="name folders with rated photos, or --ratings FILE.csv")
+    if device not in (None, *DEVICES):
+        raise UsageError(f"device '{device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
+    from cgiaa_cli import bundles
+    from cgiaa_cli.cache.store import Cache
+
+    bundle = bundles.load(model, verify=False)
+    opinions, failed = _opinions(paths or [], ratings or [], exclude or [])
+    there = [path for path in opinions if os.path.lexists(unescape(path))]
+    if opinions and not there:
+        raise UsageError(
+            f"not one of the {len(opinions)} rated photos is there, {next(iter(opinions))} for one",
+            mend="a relative path starts in the CSV file's folder",
+        )
+    if there and not no_scan:
+        _scan([unescape(path) for path in there], db, model, device, jobs)
+    with Cache.open(db, create=not no_scan) as cache:
+        good = _learn(name, bundle, cache, opinions, measure)
+    for path, error in failed:
+        _say(f"{path}: {error}")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+    if not good:
+        raise typer.Exit(NOTHING)
+
+
+def _opinions(
+    paths: Sequence[Path], files: Sequence[Path], exclude: Sequence[str]
+) -> tuple[dict[str, float], list[tuple[str, str]]]:
+    """Ratings by escaped path, those of files before those of photos; and what could not be read."""
+    from cgiaa_cli.library.walk import Skipped, walk
+    from cgiaa_cli.taste.ratings import read_csv, read_xmp
+
+    found: dict[str, float] = {}
+    failed: list[tuple[str, str]] = []
+    written = [read_csv(file) for file in files]
+
+    def photos() -> Iterator[list[Path]]:
+        for item in walk([absolute(path) for path in paths], exclude):
+            if isinstance(item, Skipped):
+                failed.append((escape(item.path), item.reason))
+            else:
+                yield [item.path, *item.companions]
+
+    if paths:
+        found.update(read_xmp(photos(), lambda path, error: failed.append((path, error))))
+    for one in written:
+        found |= one
+    if not found and paths and not files:
+        _say("no photo there has a rating by somebody else than cgiaa")
+    return found, failed
+
+
+def _scan(photos: Sequence[Path], db: Path | None, model: str | None, device: str | None, jobs: int | None) -> None:
+    """Score what is new; what cannot be is told as unknown later."""
+    from cgiaa_cli.commands.scan import progress
+    from cgiaa_cli.pipeline import run_scan
+
+    with progress(photos, ()) as on_progress:
+        run_scan(photos, db, model, device, jobs=jobs, on_progress=on_progress)
+
+
+def _learn(name: str, bundle: Bundle, cache: Cache, opinions: dict[str, float], measure: bool) -> bool:
+    """Learn, say what came of it, and keep it where that is right; whether it was."""
+    from cgiaa_cli.cache.store import now
+    from cgiaa_cli.taste.explain import likings
+    from cgiaa_cli.taste.learn import learn as fit
+    from cgiaa_cli.taste.photos import facts_of, read_rated
+
+    rated, paths, unknown = read_rated(cache, cache.scorer_id(*bundle.scorer), opinions)
+    for path in unknown[:NAMED]:
+        _say(f"{path}: rated, but the cache has no scores of it; its rating is left out")
+    if len(unknown) > NAMED:
+        _say(f"{len(unknown)} rated photos in all have no scores")
+    with _counted() as done:
+        facts = facts_of(rated, paths, measure, done)
+    found = fit(rated)
+    liked = likings(facts, found.held_out, rated.ratings, rated.default)
+    measured = {
+        "default": round(found.default, 4),
+        "taste": round(found.taste, 4),
+        "gain": round(found.gain[0], 4),
+        "gain_95": [round(limit, 4) for limit in found.gain[1:]],
+        "likes": [asdict(one) for one in liked],
+    }
+    taste = kept.Taste(name, bundle.scorer, now(), len(rated), measured, tuple(one.words for one in liked), found.head)
+    if not found.kept:
+        taste = replace(taste, likes=())
+    _print(taste)
+    if not found.kept:
+        older = f"; the older taste '{name}' stays" if name in kept.names() else ""
+        _say(f"not kept: the gain is not beyond doubt, so the default stays as good as it is{older}; rate more photos")
+        return False
+    kept.save(taste)
+    typer.echo(f"kept; use it with: cgiaa rank PATH --taste {name}")
+    return True
+
+
+def _print(taste: kept.Taste) -> None:
+    from cgiaa_cli.taste.explain import sentence
+
+    told = taste.measured
+    low, high = told["gain_95"]
+    typer.echo(f"{taste.name}: {taste.ratings} rated photos, model {printable(taste.scorer[0])} {taste.scorer[1]}")
+    typer.echo(f"agreement with ratings held out (SRCC): default {told['default']:.3f}, taste {told['taste']:.3f}")
+    typer.echo(f"gain {told['gain']:+.3f} (95 %: {low:+.3f} to {high:+.3f})")
+    if low > 0:
+        typer.echo(sentence(taste.likes))
+
+
+@app.command("list")
+def list_(json_: JSON = False) -> None:
+    """List the tastes that are kept."""
+    rows = []
+    for name in kept.names():
+        try:
+            taste = kept.load(name)
+        except UsageError as error:
+            _say(str(error))
+            continue
+        rows.append({"name": name, **_row(taste)})
+    if json_:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        gain = row["measured"]["gain"]
+        typer.echo(
+            f"{row['name']}  {row['ratings']} ratings  gain {gain:+.3f}  {printable(row['model'])}  {row['made'][:10]}"
+        )
+    if not rows:
+        _say("there is no taste yet; learn one: cgiaa taste learn NAME PATH")
+
+
+def _row(taste: kept.Taste) -> dict[str, Any]:
+    name, version, preprocess = taste.scorer
+    return {
+        "model": f"{name} {version}",
+        "preprocess": preprocess,
+        "made": taste.made,
+        "ratings": taste.ratings,
+        "measured": taste.measured,
+        "likes": list(taste.likes),
+    }
+
+
+@app.command()
+def show(name: Name, json_: JSON = False) -> None:
+    """Say what a taste likes, and how much better than the default it was."""
+    taste = kept.load(name)
+    if json_:
+        typer.echo(json.dumps({"name": name, **_row(taste)}, indent=2, ensure_ascii=False))
+        return
+    _print(taste)
+    for one in taste.measured.get("likes", []):
+        typer.echo(
+            f"  {one['words']:22} {one['fact']} goes along with your ratings by {one['ratings']:+.2f}, "
+            f"with the taste by {one['taste']:+.2f}"
+        )
+
+
+@app.command()
+def forget(name: Name) -> None:
+    """Delete a taste."""
+    kept.forget(name)
+    typer.echo(f"taste '{name}' is forgotten")
+
+
+@contextmanager
+def _counted() -> Iterator[Any]:
+    """A line of progress on stderr, where that is a terminal."""
+    on_terminal = sys.stderr.isatty()
+
+    def show_count(count: int, total: int) -> None:
+        if on_terminal:
+            sys.stderr.write(f"\rmeasuring rated photos: {count} of {total}" + ("\n" if count == total else ""))
+            sys.stderr.flush()
+
+    yield show_count
+
+
+def _say(message: str) -> None:
+    typer.echo(f"cgiaa: {printable(message)}", err=True)

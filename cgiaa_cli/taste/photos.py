@@ -1,0 +1,140 @@
+"""The photos that a taste is learnt from, and those that are ordered by one: numbers from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.curation.diversity import embeddings
+from cgiaa_cli.curation.select import Hit, Selection, select
+from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.imaging.measure import MEASURES
+from cgiaa_cli.inference import usable_cpus
+from cgiaa_cli.paths import open_regular, unescape
+from cgiaa_cli.taste.explain import FACTS
+from cgiaa_cli.taste.kept import Taste, load
+from cgiaa_cli.taste.learn import SCORES, Rated
+
+if TYPE_CHECKING:
+    from cgiaa_cli.bundles import Bundle
+
+__all__ = ["ByTaste", "facts_of", "read_rated"]
+
+CHUNK = 500
+PIECE = 20_000  # photos whose vectors are in memory at once
+MEASURED = 400  # photos that are opened for the words, at most: the rest would not change them
+
+Floats = NDArray[np.float64]
+
+
+def read_rated(cache: Cache, scorer: int, ratings: Mapping[str, float]) -> tuple[Rated, list[str], list[str]]:
+    """The rated photos that have scores, each content once, with the mean of its ratings.
+
+    Args:
+        ratings: by escaped absolute path.
+
+    Returns:
+        The photos, the path of each, and the paths of which the cache has no scores.
+
+    Raises:
+        UsageError: too few, or all of them rated the same.
+    """
+    content: dict[str, int] = {}
+    names = list(ratings)
+    for start in range(0, len(names), CHUNK):
+        part = names[start : start + CHUNK]
+        text = (
+            "SELECT f.path, f.content_id FROM files f JOIN scores s ON s.content_id = f.content_id AND s.scorer_id = ? "
+            f"WHERE f.path IN ({','.join('?' * len(part))})"
+        )
+        with cache.guard():
+            content.update(cache.conn.execute(text, (scorer, *part)).fetchall())
+    given: dict[int, list[float]] = {}
+    path: dict[int, str] = {}
+    for name, key in content.items():
+        given.setdefault(key, []).append(ratings[name])
+        path.setdefault(key, name)
+    vectors, scores = _numbers(cache, scorer, list(given))
+    means = np.array([np.mean(values) for values in given.values()], np.float64)
+    return Rated(vectors, scores, means), list(path.values()), [name for name in names if name not in content]
+
+
+def _numbers(cache: Cache, scorer: int, ids: Sequence[int]) -> tuple[Floats, Floats]:
+    """Embeddings (N, D) and `SCORES` (N, 8) of contents."""
+    found: dict[int, tuple[float, ...]] = {}
+    for start in range(0, len(ids), CHUNK):
+        part = ids[start : start + CHUNK]
+        text = f"SELECT content_id, {', '.join(SCORES)} FROM scores WHERE scorer_id = ? AND content_id IN "
+        with cache.guard():
+            rows = cache.conn.execute(text + f"({','.join('?' * len(part))})", (scorer, *part))
+            found.update((row[0], row[1:]) for row in rows)
+    scores = np.array([found[key] for key in ids], np.float64).reshape(-1, len(SCORES))
+    return embeddings(cache, scorer, ids).astype(np.float64), scores
+
+
+def facts_of(
+    rated: Rated, paths: Sequence[str], measure: bool, done: Callable[[int, int], None] = lambda count, total: None
+) -> dict[str, Floats]:
+    """What is known of the rated photos beside the default score: scores, and measurements of up to `MEASURED`.
+
+    A photo that cannot be opened (any more) has no measurements, and is not missed.
+
+    Args:
+        measure: whether to open photos.
+        done: told how many were opened, of how many.
+    """
+    facts = {name: rated.scores[:, i] for i, name in enumerate(SCORES) if name in FACTS}
+    if not measure:
+        return facts
+    measured = np.full((len(paths), len(MEASURES)), np.nan)
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(MEASURED, len(paths))).astype(int))
+    with ThreadPoolExecutor(usable_cpus(), thread_name_prefix="cgiaa-measure") as pool:
+        for count, (i, values) in enumerate(zip(chosen, pool.map(_measured, [paths[i] for i in chosen]), strict=True)):
+            done(count + 1, len(chosen))
+            if values is not None:
+                measured[i] = values
+    return facts | {name: measured[:, i] for i, name in enumerate(MEASURES) if name in FACTS}
+
+
+def _measured(path: str) -> NDArray[np.float32] | None:
+    from cgiaa_cli.imaging.decode import decode
+    from cgiaa_cli.imaging.preprocess import prepare
+
+    real = unescape(path)
+    try:
+        with open_regular(real) as file:
+            return prepare(decode(file.read(), suffix=real.suffix)).measures
+    except (PhotoError, OSError):
+        return None
+
+
+@dataclass
+class ByTaste:
+    """The order of `--taste`: photos by the rating that a user would give."""
+
+    taste: str
+    name: str = field(default="taste", init=False)
+
+    def open(self, bundle: Bundle) -> None:
+        self._kept: Taste = load(self.taste)
+        self._kept.require(bundle)
+
+    def hits(self, cache: Cache, scorer: int, selection: Selection, limit: int | None) -> list[Hit]:
+        head = self._kept.head
+        hits = list(select(cache, scorer, selection))
+        found: list[Hit] = []
+        for start in range(0, len(hits), PIECE):
+            part = hits[start : start + PIECE]
+            vectors, scores = _numbers(cache, scorer, [hit.content_id for hit in part])
+            if vectors.shape[1] != len(head.vector):  # not one of these photos has an embedding
+                vectors = np.zeros((len(part), len(head.vector)))
+            values = head(vectors, scores)
+            found += [replace(hit, value=float(value)) for hit, value in zip(part, values, strict=True)]
+        sign = 1 if selection.worst_first else -1
+        return sorted(found, key=lambda hit: (sign * hit.value, hit.path))[:limit]
