@@ -1,10 +1,10 @@
 """Learning a taste: ridge regression of the ratings, shrunk toward the default score, and whether it is worth keeping.
 
-    rating  ~  b * score  +  w * (embedding, scores)
+    rating  ~  a  +  b * score  +  w * (embedding, scores)
 
-`b` is what the default score alone explains. The larger the penalty on `w`, the more the order is the default's, and
-the candidates end with an endless one, which is the default itself; cross-validation (leaving one out) chooses among
-them, so few ratings, or ratings that nothing explains, change little or nothing. How good that is, is measured on
+`a` and `b` are free, `w` has a penalty. The larger that is, the more the order is the default's, and the candidates end
+with an endless one, which is the default itself; cross-validation (leaving one out) chooses among them, so few ratings,
+or ratings that nothing explains, change little or nothing. How good that is, is measured on
 ratings that neither the weights nor the penalty have seen: nested, repeated cross-validation, in which photos that look
 alike (a burst) are always on one side.
 """
@@ -27,7 +27,7 @@ FEWEST = 10  # ratings; with fewer, an interval of a gain says nothing
 STRENGTHS = (*(10.0 ** np.arange(-4, 1.01, 0.5)), np.inf)
 FOLDS, REPEATS = 5, 5
 ALIKE = 0.9  # cosine from which on two photos are never on two sides of a fold
-LEAST_SLOPE = 0.1  # of the standardised rating on the default score: what is left is to be added to that order
+TINY = 1e-9
 RESAMPLES = 2000
 
 Floats = NDArray[np.float64]
@@ -128,12 +128,14 @@ def learn(rated: Rated, seed: int = 0) -> Learnt:
     for _ in range(REPEATS):
         for train, test in _folds(rated.groups, random):
             fit = design.fit(train)
-            held_out[test] += design.predict(fit, fit.choose(rated.groups[train]), test) / REPEATS
-    fit = design.fit(np.arange(len(rated)))
+            strength = fit.choose(rated.groups[train])
+            held_out[test] += design.predict(train, fit, strength, test) / REPEATS
+    every = np.arange(len(rated))
+    fit = design.fit(every)
     strength = fit.choose(rated.groups)
     gain = _interval(held_out, rated.default, rated.ratings, random)
     default, taste = srcc(rated.default, rated.ratings), srcc(held_out, rated.ratings)
-    return Learnt(design.head(fit, strength), strength, held_out, default, taste, (taste - default, *gain))
+    return Learnt(design.head(every, fit, strength), strength, held_out, default, taste, (taste - default, *gain))
 
 
 class _Design:
@@ -148,47 +150,51 @@ class _Design:
         self.size = float(_above_zero(np.sqrt(((rated.vectors - self.centre) ** 2).sum(1).mean())))
         vectors, scores = (rated.vectors - self.centre) / self.size, (rated.scores - self.middle) / self.spread
         self.features = np.hstack([vectors, scores])
-        self.default = scores[:, 0] * np.sqrt(len(SCORES))
+        self.plain = np.column_stack([np.ones(len(rated)), scores[:, 0]])
 
     def fit(self, train: Indices) -> _Fit:
         """What there is to know of some photos, whatever the penalty."""
-        x, y, s = self.features[train], self.ratings[train], self.default[train]
-        spread = float(_above_zero(y.std()))
-        slope = float(((y - y.mean()) * (s - s.mean())).mean() / _above_zero(s.var()))
-        slope = max(slope, LEAST_SLOPE * spread)
-        mean = float(y.mean() - slope * s.mean())
+        y, plain = self.ratings[train], self.plain[train]
+        explain = np.linalg.pinv(plain)
+        x = self.features[train] - plain @ (explain @ self.features[train])
         wide = x.shape[1] > len(train)
         values, basis = np.linalg.eigh(x @ x.T if wide else x.T @ x)
         values = np.maximum(values, 0)
         left = basis if wide else x @ basis / np.sqrt(_above_zero(values))
-        return _Fit(x, y - mean - slope * s, slope, mean, values, left)
+        return _Fit(x, y - plain @ (explain @ y), np.eye(len(train)) - plain @ explain, values, left)
 
-    def predict(self, fit: _Fit, strength: float, photos: Indices) -> Floats:
+    def predict(self, train: Indices, fit: _Fit, strength: float, photos: Indices) -> Floats:
         """Ratings of photos."""
-        weights = fit.weights(strength)
-        return np.asarray(fit.mean + fit.slope * self.default[photos] + self.features[photos] @ weights)
+        weights, plain = self._weights(train, fit, strength)
+        return np.asarray(self.plain[photos] @ plain + self.features[photos] @ weights)
 
-    def head(self, fit: _Fit, strength: float) -> Head:
+    def head(self, train: Indices, fit: _Fit, strength: float) -> Head:
         """What `predict` does, of photos as they are."""
-        weights, dim = fit.weights(strength), len(self.centre)
+        weights, plain = self._weights(train, fit, strength)
+        dim = len(self.centre)
+        weights[dim] += plain[1]
         vector, scores = weights[:dim] / self.size, weights[dim:] / self.spread
-        scores[0] += fit.slope / self.spread[0] * np.sqrt(len(SCORES))
-        return Head(vector, scores, float(fit.mean - vector @ self.centre - scores @ self.middle))
+        return Head(vector, scores, float(plain[0] - vector @ self.centre - scores @ self.middle))
+
+    def _weights(self, train: Indices, fit: _Fit, strength: float) -> tuple[Floats, Floats]:
+        weights = fit.weights(strength)
+        left = self.ratings[train] - self.features[train] @ weights
+        return weights, np.asarray(np.linalg.pinv(self.plain[train]) @ left)
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """Ridge regression of what the default score leaves of the ratings.
+    """Ridge regression of what mean and default score leave of the ratings, on what they leave of the features.
 
     Attributes:
         features: (N, F) with left singular vectors `basis` and squared singular values `values`.
-        rest: (N,) ratings less `mean` and `slope` times the default score.
+        rest: (N,) what is left of the ratings.
+        leaves: (N, N) what leaves it.
     """
 
     features: Floats
     rest: Floats
-    slope: float
-    mean: float
+    leaves: Floats
     values: Floats
     basis: Floats
 
@@ -200,19 +206,21 @@ class _Fit:
     def choose(self, groups: NDArray[np.int64]) -> float:
         """The penalty with the least squared error where each group is left out once; of equals the strongest.
 
-        Leaving one out needs no other fit: with A = I - X (X'X + penalty)^-1 X', the error on the photos g that are
-        left out is A_gg^-1 (A y)_g (Golub, Heath and Wahba, 1979).
+        Leaving photos g out needs no other fit: where the whole fit leaves A y of the ratings y, they would have an
+        error of A_gg^-1 (A y)_g (Golub, Heath and Wahba, 1979; Cook, 1977).
         """
-        errors = []
-        alone = np.bincount(groups, minlength=1)[groups] == 1
+        alone = np.bincount(groups)[groups] == 1
         together = [np.flatnonzero(groups == group) for group in np.unique(groups[~alone])]
+        errors = []
         for strength in STRENGTHS:
             kept = self.values / (self.values + strength * len(self.rest))
             left = self.rest - self.basis @ (kept * (self.basis.T @ self.rest))
-            error = float(((left / (1 - self.basis**2 @ kept))[alone] ** 2).sum())
+            own = np.diag(self.leaves) - self.basis**2 @ kept
+            error = float(((left[alone] / np.maximum(own[alone], TINY)) ** 2).sum())
             for photos in together:
                 part = self.basis[photos]
-                error += float((np.linalg.solve(np.eye(len(photos)) - (part * kept) @ part.T, left[photos]) ** 2).sum())
+                block = self.leaves[np.ix_(photos, photos)] - (part * kept) @ part.T
+                error += float((np.linalg.lstsq(block, left[photos], rcond=TINY)[0] ** 2).sum())
             errors.append(error)
         return float(STRENGTHS[len(STRENGTHS) - 1 - int(np.argmin(errors[::-1]))])
 
@@ -232,7 +240,7 @@ def _folds(groups: NDArray[np.int64], random: np.random.Generator) -> list[tuple
 
 
 def _above_zero(values: NDArray[np.floating] | np.floating) -> Floats:
-    return np.where(np.asarray(values) > 1e-9, values, 1.0)
+    return np.where(np.asarray(values) > TINY, values, 1.0)
 
 
 def ranks(values: Floats) -> Floats:
