@@ -108,7 +108,6 @@ class _Alike:
     name: str = field(default="similarity", init=False)
 
     def open(self, bundle: Bundle) -> None:
-        self.bundle = bundle
         if self.words:
             from cgiaa_cli.inference.words import require_tower
 
@@ -118,9 +117,11 @@ class _Alike:
 
     def hits(self, cache: Cache, scorer: int, selection: Selection, limit: int | None) -> list[Hit]:
         if self.words:
+            from cgiaa_cli import bundles
             from cgiaa_cli.inference.words import query_of
 
-            return nearest(cache, scorer, selection, query_of(self.bundle, self.words), limit)
+            bundle = bundles.load(self.model)  # verified, as it is run
+            return nearest(cache, scorer, selection, query_of(bundle, self.words), limit)
         vectors = np.stack([self._vector(cache, scorer, path) for path in self.like])
         examples = frozenset(escape(absolute(path)) for path in self.like)  # one knows these
         return nearest(cache, scorer, selection, Query(unit(vectors.mean(0)[None]).ravel(), without=examples), limit)
