@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from conftest import RunCli, picture
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from cgiaa_cli.cache import vectors as module
 from cgiaa_cli.cache.maintain import prune
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.cache.vectors import open_matrix, unit, unpack
+from cgiaa_cli.cache.vectors import Matrix, open_matrix, unit, unpack
 from cgiaa_cli.curation import search, select
 from cgiaa_cli.curation.search import Query, nearest
 from cgiaa_cli.curation.select import Selection
+from cgiaa_cli.inference import product
+from cgiaa_cli.inference.product import LARGEST, products
 
 DIM = 6
 LIB = [Path("/lib")]
@@ -56,6 +59,39 @@ def files(cache: Cache) -> list[str]:
     return sorted(path.name for path in cache.path.parent.iterdir() if ".npy" in path.name)
 
 
+def read(matrix: Matrix) -> NDArray[np.float32]:
+    """The vectors as they were rounded."""
+    return (matrix.codes.astype(np.float32) - 128) * matrix.rows["scale"][:, None]
+
+
+@pytest.mark.parametrize("dim", [1, 6, 300])
+def test_the_limits_of_likeness_hold_and_are_narrow(cache: Cache, dim: int) -> None:
+    random = np.random.default_rng(0)
+    vectors = unit(random.normal(size=(400, dim)).astype(np.float32) ** 3)
+    vectors[7] = 0
+    matrix = module._rounded([(i, i) for i in range(400)], vectors)
+    for query in (vectors[3], unit(np.ones((1, dim), np.float32)).ravel(), np.eye(dim, dtype=np.float32)[0]):
+        likeness, off = matrix.likeness(query)
+        assert (np.abs(likeness - vectors.astype(np.float64) @ query) <= off).all() and off.max() < 0.03
+    assert matrix.likeness(np.zeros(dim, np.float32))[0].tolist() == [0] * 400
+
+
+def test_products_are_exact() -> None:
+    random = np.random.default_rng(0)
+    matrix = random.choice([0, 255, 128, 3], (200, 70)).astype(np.uint8)
+    columns = random.choice([-LARGEST, LARGEST], (70, 2)).astype(np.int8)
+    assert (products(matrix, columns) == matrix.astype(int) @ columns.astype(int)).all()
+    matrix[:], columns[:] = 255, LARGEST  # the most there can be
+    assert (products(matrix, columns) == 255 * LARGEST * 70).all()
+
+
+def test_the_network_is_what_its_comment_says() -> None:
+    network = onnx.load_from_string(product._NETWORK)
+    onnx.checker.check_model(network)
+    (node,) = network.graph.node
+    assert (node.op_type, list(node.input), list(node.output)) == ("MatMulInteger", ["a", "b"], ["c"])
+
+
 def test_unit_and_unpack() -> None:
     assert (
         unit(np.array([[3, 4], [0, 0], [np.nan, 1]], np.float32)).tolist()
@@ -69,9 +105,9 @@ def test_the_matrix_is_made_once_and_extended(cache: Cache, monkeypatch: pytest.
     first = add(cache, range(1, 31))
     add(cache, range(1, 31), 9, "other")
     scorer = cache.scorer_id("b", "1", "p")
-    rows = open_matrix(cache, scorer)
-    assert rows["id"].tolist() == list(range(1, 31)) and np.allclose(rows["vector"], first, atol=1e-3)
-    assert len(files(cache)) == 1 and isinstance(rows, np.memmap)
+    matrix = open_matrix(cache, scorer)
+    assert matrix.rows["id"].tolist() == list(range(1, 31)) and np.allclose(read(matrix), first, atol=1e-2)
+    assert len(files(cache)) == 1 and isinstance(matrix.codes, np.memmap)
     (path,) = cache.path.parent.glob("*.npy")
     before = path.stat().st_ino
     open_matrix(cache, scorer)
@@ -80,9 +116,10 @@ def test_the_matrix_is_made_once_and_extended(cache: Cache, monkeypatch: pytest.
     seen: list[int] = []
     new = module._new
     monkeypatch.setattr(module, "_new", lambda *given: seen.append(given[2]) or new(*given))
-    rows = open_matrix(cache, scorer)
-    assert rows["id"].tolist() == list(range(1, 41)) and np.allclose(rows["vector"][30:], more, atol=1e-3)
-    assert seen == [int(rows["row"][29])]  # only what is new was read
+    matrix = open_matrix(cache, scorer)
+    assert matrix.rows["id"].tolist() == list(range(1, 41)) and np.allclose(read(matrix)[30:], more, atol=1e-2)
+    assert np.allclose(read(matrix)[:30], first, atol=1e-2)
+    assert seen == [int(matrix.rows["row"][29])]  # only what is new was read
     other = open_matrix(cache, cache.scorer_id("other", "1", "p"))
     assert len(other) == 30 and len(files(cache)) == 2
 
@@ -93,16 +130,17 @@ def test_a_file_that_is_not_right_is_made_anew(cache: Cache) -> None:
     open_matrix(cache, scorer)
     (path,) = cache.path.parent.glob("*.npy")
     good = path.read_bytes()
-    np.save(path, np.zeros(3))
-    assert len(open_matrix(cache, scorer)) == 10
+    for other in (np.zeros(3), np.zeros((10, 5), np.uint8)):
+        np.save(path, other)
+        assert len(open_matrix(cache, scorer)) == 10
     for bad in (b"", b"nonsense", good[:-50]):
         path.write_bytes(bad)
-        assert np.allclose(open_matrix(cache, scorer)["vector"], vectors, atol=1e-3)
+        assert np.allclose(read(open_matrix(cache, scorer)), vectors, atol=1e-2)
     with cache.transaction() as conn:  # as after a prune by a program that does not know of the file
         conn.execute("DELETE FROM embeddings WHERE content_id = 4")
-    assert 4 not in open_matrix(cache, scorer)["id"]
+    assert 4 not in open_matrix(cache, scorer).rows["id"]
     half = open_matrix(cache, scorer, lambda x: x[:, :3], "half")
-    assert half["vector"].shape == (9, 3) and np.allclose(np.linalg.norm(half["vector"], axis=1), 1)
+    assert half.codes.shape == (9, 3) and np.allclose(np.linalg.norm(read(half), axis=1), 1, atol=1e-2)
 
 
 def test_prune_deletes_the_matrix_because_ids_are_given_anew(cache: Cache) -> None:
@@ -138,8 +176,9 @@ def test_where_no_file_can_be_written_the_rows_are_in_memory(
         monkeypatch.setattr(module, "_new", growing)
     else:
         monkeypatch.setattr(module, "_path", lambda *_: Path("/nowhere/at/all.npy"))
-    rows = open_matrix(cache, scorer)
-    assert len(rows) == (12 if fault == "grown" else 10) and not isinstance(rows, np.memmap) and not files(cache)
+    matrix = open_matrix(cache, scorer)
+    assert len(matrix) == (12 if fault == "grown" else 10) and not files(cache)
+    assert not isinstance(matrix.codes, np.memmap) and matrix.codes.shape == (len(matrix), DIM)
 
 
 def test_no_embeddings(cache: Cache) -> None:

@@ -1,31 +1,73 @@
-"""All vectors of a scorer as one matrix in a file beside the cache, for searches that look at every photo.
+"""All vectors of a scorer as one matrix of bytes in a file beside the cache, for searches that look at every photo.
 
-The file is a plain .npy of rows (`row`: rowid in `embeddings`, `id`: of the content, `vector`: float32 of length 1 or
-0), so BLAS reads it where it lies, memory-mapped: at a million photos, a query costs what reading a gigabyte does. It
-holds nothing that the cache does not: it may be deleted, `cgiaa cache prune` does so, and the next search makes it.
+A byte for each number, and what rounding to it costs: from these comes a similarity with every photo and how far it can
+be off at most, so that only the few that may be among the most alike have to be compared exactly. A quarter of float32
+is a quarter of the time: reading the matrix is all that a search does. The file holds nothing that the cache does not:
+it may be deleted, `cgiaa cache prune` does so, and the next search makes it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.inference.product import LARGEST, products
 
-__all__ = ["Place", "drop_matrices", "open_matrix", "unit", "unpack"]
+__all__ = ["Matrix", "Place", "drop_matrices", "open_matrix", "unit", "unpack"]
 
 CHUNK = 10_000
+ZERO = 128  # the byte of 0
+FLOAT32 = 1e-5  # more than sums of float32 are off
 
+_ROW = np.dtype(
+    [
+        ("row", "<i8"),  # rowid in `embeddings`
+        ("id", "<i8"),  # of the content
+        ("scale", "<f4"),  # of a step of its bytes
+        ("off", "<f4"),  # length of what rounding took away
+    ]
+)
 Floats = NDArray[np.float32]
 Place = Callable[[Floats], Floats]
 """Puts embeddings (N, F) into another space (N, D)."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Vectors of length 1 or 0, rounded: (N, D) bytes, and N rows of `row`, `id`, `scale` and `off`."""
+
+    codes: NDArray[np.uint8]
+    rows: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def likeness(self, vector: Floats) -> tuple[Floats, Floats]:
+        """(N,) similarities with a vector of length 1, and (N,) how far each can be off."""
+        columns, steps, rest = [], [], vector.astype(np.float64)
+        for _ in range(2):  # two bytes a number: the second costs next to nothing, and what is left is next to nothing
+            step = float(np.abs(rest).max()) / LARGEST or 1.0
+            columns.append(np.rint(rest / step))
+            steps.append(step)
+            rest = rest - step * columns[-1]
+        both = np.stack(columns, 1)
+        sums = products(self.codes, both.astype(np.int8))
+        found = np.array(sums[:, 0], np.float32)  # below 2^24, so exact
+        found *= np.float32(steps[0])
+        found += np.float32(steps[1]) * sums[:, 1].astype(np.float32)
+        found -= np.float32(ZERO * float(both.sum(0) @ steps))
+        found *= self.rows["scale"]
+        return found, self.rows["off"] + np.float32(2 * float(np.linalg.norm(rest)) + FLOAT32)
 
 
 def unit(vectors: Floats) -> Floats:
@@ -41,11 +83,11 @@ def unpack(blobs: list[bytes], size: int) -> Floats:
     return np.frombuffer(whole, "<f2").reshape(-1, size).astype(np.float32)
 
 
-def open_matrix(cache: Cache, scorer: int, place: Place | None = None, space: str = "") -> NDArray[Any]:
-    """The rows of every embedding of a scorer, from the file as far as that is right.
+def open_matrix(cache: Cache, scorer: int, place: Place | None = None, space: str = "") -> Matrix:
+    """The matrix of every embedding of a scorer, from the file as far as that is right.
 
     What is new since is read from the cache, and the file that has it replaces the older one in one step; two
-    programs that do so at once do not meet. Where nothing can be written, the rows are in memory.
+    programs that do so at once do not meet. Where nothing can be written, the matrix is in memory.
 
     Args:
         place: into the space to search in; None: that of the embeddings.
@@ -55,39 +97,28 @@ def open_matrix(cache: Cache, scorer: int, place: Place | None = None, space: st
         CacheError: the cache cannot be read.
     """
     path = _path(cache, scorer, space)
-    old = _read(path)
     size = _size(cache, scorer)
     dim = size if place is None else place(np.zeros((1, size), np.float32)).shape[1]
-    if old is not None and not (old["vector"].shape[1] == dim and _holds(cache, scorer, old)):
-        old = None
-    last = int(old["row"][-1]) if old is not None and len(old) else 0
+    old = _read(path)
+    last = int(old.rows["row"][-1]) if old is not None and len(old) else 0
+    text = "SELECT count(*), sum(rowid <= ?) FROM embeddings WHERE scorer_id = ?"
+    same = "SELECT content_id FROM embeddings WHERE rowid = ?"
     with cache.guard():
-        text = "SELECT count(*) FROM embeddings WHERE scorer_id = ? AND rowid > ?"
-        new = int(cache.conn.execute(text, (scorer, last)).fetchone()[0])
-    if old is not None and not new:
+        count, known = cache.conn.execute(text, (last, scorer)).fetchone()
+        ends = cache.conn.execute(same, (last,)).fetchone()
+    # embeddings are only ever added at the end, or pruned
+    if old is None or not len(old) or old.codes.shape[1] != dim or known != len(old) or ends[0] != old.rows["id"][-1]:
+        old, last = None, 0
+    if old is not None and count == len(old):
         return old
-    kind = np.dtype([("row", "<i8"), ("id", "<i8"), ("vector", "<f4", (dim,))])
-    count = (0 if old is None else len(old)) + new
-
-    def parts() -> Iterator[NDArray[Any]]:
-        if old is not None:
-            yield from (old[start : start + CHUNK] for start in range(0, len(old), CHUNK))
-        yield from _new(cache, scorer, last, size, kind, place)
-
-    return _written(path, count, kind, parts)
+    return _written(path, count, dim, old, lambda: _new(cache, scorer, last, size, place))
 
 
 def drop_matrices(cache: Cache) -> None:
     """Delete the files: contents were removed, and their ids will be given to others."""
-    for path in cache.path.parent.glob(f"{_glob(cache.path.name)}.*.npy*"):
+    for path in cache.path.parent.glob(f"{glob.escape(cache.path.name)}.*.npy*"):
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _glob(name: str) -> str:
-    import glob
-
-    return glob.escape(name)
 
 
 def _path(cache: Cache, scorer: int, space: str) -> Path:
@@ -97,13 +128,18 @@ def _path(cache: Cache, scorer: int, space: str) -> Path:
     return cache.path.with_name(f"{cache.path.name}.{key}.npy")
 
 
-def _read(path: Path) -> NDArray[Any] | None:
+def _read(path: Path) -> Matrix | None:
+    """The file as it lies: the bytes as a .npy, and after it the rows; None where it is not such a file."""
     try:
-        rows: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        codes: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        if codes.ndim != 2 or codes.dtype != np.uint8:
+            return None
+        end = codes.offset + codes.nbytes
+        if path.stat().st_size != end + len(codes) * _ROW.itemsize:
+            return None
+        return Matrix(codes, np.memmap(path, _ROW, "r", end, (len(codes),)))
     except (OSError, ValueError, EOFError):
         return None
-    right = rows.ndim == 1 and rows.dtype.names == ("row", "id", "vector") and rows["vector"].ndim == 2
-    return rows if right else None
 
 
 def _size(cache: Cache, scorer: int) -> int:
@@ -113,22 +149,8 @@ def _size(cache: Cache, scorer: int) -> int:
     return int(found[0]) if found else 0
 
 
-def _holds(cache: Cache, scorer: int, rows: NDArray[Any]) -> bool:
-    """Whether the rows are those that the cache begins with: embeddings are only ever added, or pruned."""
-    if not len(rows):
-        return True
-    last = int(rows["row"][-1])
-    with cache.guard():
-        text = "SELECT count(*) FROM embeddings WHERE scorer_id = ? AND rowid <= ?"
-        count = cache.conn.execute(text, (scorer, last)).fetchone()[0]
-        same = cache.conn.execute("SELECT content_id FROM embeddings WHERE rowid = ?", (last,)).fetchone()
-    return bool(count == len(rows) and same is not None and same[0] == rows["id"][-1])
-
-
-def _new(
-    cache: Cache, scorer: int, last: int, size: int, kind: np.dtype[Any], place: Place | None
-) -> Iterator[NDArray[Any]]:
-    """The rows after rowid `last`, in order."""
+def _new(cache: Cache, scorer: int, last: int, size: int, place: Place | None) -> Iterator[Matrix]:
+    """What comes after rowid `last`, in order, a piece at a time."""
     text = (
         "SELECT rowid, content_id, vector FROM embeddings NOT INDEXED "
         "WHERE rowid > ? AND scorer_id = ? ORDER BY rowid LIMIT ?"
@@ -138,29 +160,55 @@ def _new(
             found = cache.conn.execute(text, (last, scorer, CHUNK)).fetchall()
         if not found:
             return
-        rows = np.zeros(len(found), kind)
-        rows["row"], rows["id"] = [row[0] for row in found], [row[1] for row in found]
         vectors = unit(unpack([row[2] or b"" for row in found], size))
-        rows["vector"] = vectors if place is None else unit(place(vectors))
-        yield rows
+        yield _rounded(found, vectors if place is None else unit(place(vectors)))
         last = found[-1][0]
 
 
-def _written(path: Path, count: int, kind: np.dtype[Any], parts: Callable[[], Iterator[NDArray[Any]]]) -> NDArray[Any]:
-    """The rows of all parts, in the file `path`; in memory where that cannot be written."""
+def _rounded(found: list[tuple[Any, ...]], vectors: Floats) -> Matrix:
+    rows = np.zeros(len(found), _ROW)
+    rows["row"], rows["id"] = [row[0] for row in found], [row[1] for row in found]
+    scale = np.abs(vectors).max(axis=1, initial=0, keepdims=True) / (ZERO - 1)
+    steps = np.rint(vectors / np.where(scale > 0, scale, 1))
+    rows["scale"] = scale[:, 0]
+    rows["off"] = np.linalg.norm(vectors - steps * scale, axis=1)
+    return Matrix((steps + ZERO).astype(np.uint8), rows)
+
+
+def _written(path: Path, count: int, dim: int, old: Matrix | None, new: Callable[[], Iterator[Matrix]]) -> Matrix:
+    """The old and the new as one matrix in the file `path`; in memory where that cannot be written."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (count,)}
     try:
         with temporary.open("wb") as file:  # not through a mapping: on a full disk that is no error, but the end
-            np.lib.format.write_array_header_1_0(file, header)
-            written = sum(file.write(part.tobytes()) for part in parts())
-        if count and written == count * kind.itemsize:  # else another program has added or pruned meanwhile
+            written = _write(file, (count, dim), old, new)
+        if count and written == count:  # else another program has added or pruned meanwhile
             os.replace(temporary, path)
-            if (rows := _read(path)) is not None:
-                return rows
+            if (matrix := _read(path)) is not None:
+                return matrix
     except OSError:  # nothing may be written there, the disk is full, or Windows does not let go of a file in use
         pass
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return np.concatenate([np.zeros(0, kind), *parts()])
+    parts = [*([old] if old is not None else []), *new()]
+    empty = Matrix(np.zeros((0, dim), np.uint8), np.zeros(0, _ROW))
+    return Matrix(
+        *(np.concatenate(list(column)) for column in zip(*((p.codes, p.rows) for p in (empty, *parts)), strict=True))
+    )
+
+
+def _write(file: BinaryIO, shape: tuple[int, int], old: Matrix | None, new: Callable[[], Iterator[Matrix]]) -> int:
+    """Write the file; returns how many rows that were."""
+    descr = np.lib.format.dtype_to_descr(np.dtype(np.uint8))
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    rows = []
+    if old is not None:
+        for start in range(0, len(old), CHUNK):
+            file.write(old.codes[start : start + CHUNK].tobytes())
+        rows.append(old.rows)
+    for part in new():
+        file.write(part.codes.tobytes())
+        rows.append(part.rows)
+    for some in rows:
+        file.write(some.tobytes())
+    return sum(map(len, rows))

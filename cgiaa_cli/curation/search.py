@@ -1,8 +1,9 @@
 """Photos by what they look like: the nearest to a vector among all embeddings of the cache, exactly.
 
-Where few files lie below the asked-for folders, their vectors are read from the cache. Otherwise the likeness of every
-photo comes from one product with the matrix of `cache.vectors`, and the cache says which of the most alike meet the
-conditions: of the first thousand, or of more where those do not do.
+Where few files lie below the asked-for folders, their vectors are read from the cache. Otherwise the matrix of
+`cache.vectors` says within which limits the likeness of every photo lies, and the cache which of those that may be
+among the most alike meet the conditions. Their vectors are compared exactly. Where too few are left, more are looked
+at.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from cgiaa_cli.curation.select import Hit, Selection, among, few_files, select
 
 __all__ = ["Query", "nearest"]
 
-FIRST = 1_000  # of the most alike, to look at for a top 50
+FIRST = 250  # of the most alike, to look at first
 GROWTH = 16
 DIGITS = 6  # those that a product has in any order of its terms: copies are to come out equal
+ROUNDING = 2e-6  # what that may add
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,11 @@ def nearest(cache: Cache, scorer: int, selection: Selection, query: Query, limit
 
 
 def _each(cache: Cache, scorer: int, selection: Selection, query: Query) -> list[Hit]:
-    hits = list(select(cache, scorer, selection))
+    return _compared(cache, scorer, list(select(cache, scorer, selection)), query)
+
+
+def _compared(cache: Cache, scorer: int, hits: list[Hit], query: Query) -> list[Hit]:
+    """The hits by their exact similarity."""
     vectors = embeddings(cache, scorer, [hit.content_id for hit in hits])
     if not vectors.size:
         return []
@@ -64,18 +70,19 @@ def _each(cache: Cache, scorer: int, selection: Selection, query: Query) -> list
 
 
 def _by_matrix(cache: Cache, scorer: int, selection: Selection, query: Query, limit: int | None) -> list[Hit]:
-    rows = open_matrix(cache, scorer, query.place, query.space)
-    if not len(rows):
+    matrix = open_matrix(cache, scorer, query.place, query.space)
+    if not len(matrix):
         return []
-    values = rows["vector"] @ query.vector
-    look_at = len(rows) if limit is None else max(FIRST, 8 * limit)
+    likeness, off = matrix.likeness(query.vector)
+    lowest, highest = likeness - off, likeness + off
+    look_at = len(matrix) if limit is None else max(FIRST, 4 * limit)
     while True:
-        whole = look_at >= len(rows)
-        top = np.arange(len(rows)) if whole else np.argpartition(values, len(rows) - look_at)[-look_at:]
-        likeness = np.round(values[top], DIGITS)
-        pairs = zip(rows["id"][top].tolist(), likeness.tolist(), strict=True)
-        hits = among(cache, scorer, selection, pairs, limit)
-        # equal values are ordered by path, and more of the lowest may lie beyond what was looked at
-        if whole or (len(hits) == limit and hits[-1].value > float(likeness.min())):
+        whole = look_at >= len(matrix)
+        # at least `look_at` photos are this much alike, and whoever is, is looked at
+        edge = -1.0 if whole else float(np.partition(lowest, len(matrix) - look_at)[len(matrix) - look_at])
+        top = np.arange(len(matrix)) if whole else np.flatnonzero(highest >= edge)
+        pairs = zip(matrix.rows["id"][top].tolist(), likeness[top].tolist(), strict=True)
+        hits = _compared(cache, scorer, among(cache, scorer, selection, pairs, None), query)
+        if whole or (limit is not None and sum(hit.value > edge + ROUNDING for hit in hits) >= limit):
             return hits
         look_at *= GROWTH
