@@ -37,7 +37,7 @@ def _score(engine: Engine, *images: Image.Image) -> list[Scores]:
 
 def test_it_is_whole_and_at_most_40_mb() -> None:
     bundle = bundles.load("default")
-    assert sum(file.stat().st_size for file in bundle.folder.iterdir()) <= 40_000_000
+    assert sum(file.stat().st_size for file in bundle.folder.rglob("*")) <= 40_000_000
     for entry in (*bundle.manifest["training_data"], *bundle.manifest["weights"]):
         assert entry["name"] and entry["licence"] and entry["use"]
 

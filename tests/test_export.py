@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from cgiaa_training.export import ExportConfig, run
 from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.run import Context
+from cgiaa_training.text_judge import JudgeConfig
 from cgiaa_training.tokenizer import train_tokenizer
 from cgiaa_training.units import Critique, Unit
 from conftest import RunCli, write_tiny_bundle
@@ -77,6 +78,7 @@ class Taught:
     """Configuration of a stage that is done."""
 
     rated: tuple[str, ...] = ("tiny-photos",)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 @pytest.fixture(scope="module")
@@ -387,6 +389,8 @@ def test_a_judge_is_shipped_without_experts_where_the_recipe_says_so(
     run(context(data, tmp_path / "run", config, attributes=Taught(), experts=Taught()))
     text = bundles.load(str(tmp_path / "run")).text
     assert set(text) == {"precision", "judge"}
+    weights = bundles.load(str(tmp_path / "run")).manifest["weights"]
+    assert weights[-1]["name"].startswith("all-MiniLM-L6-v2") and weights[-1]["licence"] == "Apache-2.0"
     with Session(db=tmp_path / "x.sqlite", model=str(tmp_path / "run")) as session:
         shot = decode((Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes())
         found = session.critic.critique(shot, session.engine.run([prepare(shot)])[0], "ab" * 16)

