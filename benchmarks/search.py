@@ -28,7 +28,7 @@ from rank_million import chunk, make_bundle, make_cache
 from cgiaa_cli.bundles import load
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.cache.vectors import drop_matrices, open_matrix, unit
-from cgiaa_cli.curation.search import Query, nearest
+from cgiaa_cli.curation.search import Query, best_of, nearest
 from cgiaa_cli.curation.select import Selection
 
 MORE = 1_000
@@ -101,8 +101,14 @@ def search(folder: Path, photos: int, dim: int, runs: int) -> None:
         query = unit(np.random.default_rng(1).normal(size=(1, dim)).astype(np.float32)).ravel()
         row("load: the first product", lambda: matrix.likeness(query), 1)
         row("the similarity of every photo, loaded", lambda: matrix.likeness(query), runs)
-        whole = lambda: nearest(cache, key, Selection(EVERYTHING), Query(query), 50)  # noqa: E731
-        row("the 50 most alike, exact, with their paths from the cache", whole, runs)
+        everything = Selection(EVERYTHING)
+        best = lambda: best_of(matrix, cache, key, everything, Query(query), 50)  # noqa: E731
+        row("the 50 most alike, exact, with their paths, loaded", best, runs)
+        row(
+            "the same with a check that the matrix is right",
+            lambda: nearest(cache, key, everything, Query(query), 50),
+            runs,
+        )
         rare = Selection(EVERYTHING, where="iso = 1601")
         row("the same, where one in 16,667 meets the condition", lambda: nearest(cache, key, rare, Query(query), 50), 3)
 

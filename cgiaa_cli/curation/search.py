@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.cache.vectors import Place, open_matrix, unit
+from cgiaa_cli.cache.vectors import Matrix, Place, open_matrix, unit
 from cgiaa_cli.curation.diversity import embeddings
 from cgiaa_cli.curation.select import Hit, Selection, among, few_files, select
 
-__all__ = ["Query", "nearest"]
+__all__ = ["Query", "best_of", "nearest"]
 
 FIRST = 250  # of the most alike, to look at first
 GROWTH = 16
@@ -71,8 +71,13 @@ def _compared(cache: Cache, scorer: int, hits: list[Hit], query: Query) -> list[
 
 def _by_matrix(cache: Cache, scorer: int, selection: Selection, query: Query, limit: int | None) -> list[Hit]:
     matrix = open_matrix(cache, scorer, query.place, query.space)
-    if not len(matrix):
-        return []
+    return best_of(matrix, cache, scorer, selection, query, limit) if len(matrix) else []
+
+
+def best_of(
+    matrix: Matrix, cache: Cache, scorer: int, selection: Selection, query: Query, limit: int | None
+) -> list[Hit]:
+    """`nearest`, with the matrix at hand."""
     likeness, off = matrix.likeness(query.vector)
     lowest, highest = likeness - off, likeness + off
     look_at = len(matrix) if limit is None else max(FIRST, 4 * limit)
