@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, str | None, str]] = {
     "raw": ("rawpy", "rawpy", "RAW photos"),
     "parquet": ("pyarrow", "pyarrow", "Parquet output"),
     "watch": ("watchfiles", "watchfiles", "watching folders"),
+    "words": ("tokenizers", "tokenizers", "searching by words with CLIP-like models"),
     "train": ("torch", None, "training"),
 }
 LOOK_SECONDS = 5.0  # at a cache of many gigabytes
