@@ -190,7 +190,7 @@ def test_no_embeddings(cache: Cache) -> None:
 
 
 @pytest.mark.parametrize("few", [10**6, 0])
-@pytest.mark.parametrize("where", [None, "iso = 3"])
+@pytest.mark.parametrize("where", [None, "iso = 3", "iso = 3 and score = 8"])
 @pytest.mark.parametrize("limit", [5, None, 1000])
 def test_the_nearest_are_those_of_brute_force(
     cache: Cache, few: int, where: str | None, limit: int | None, monkeypatch: pytest.MonkeyPatch
@@ -213,8 +213,10 @@ def test_the_nearest_are_those_of_brute_force(
     query = vectors[4]
     hits = nearest(cache, cache.scorer_id("b", "1", "p"), Selection(LIB, where=where), Query(query), limit)
     values = np.round(vectors @ query, 6)
+    meets = {None: "1", "iso = 3": "c.iso = 3", "iso = 3 and score = 8": "c.iso = 3 AND s.score = 8"}[where]
     rows = cache.conn.execute(
-        f"SELECT f.path, c.id FROM files f JOIN contents c ON c.id = f.content_id {'WHERE c.iso = 3' if where else ''}"
+        "SELECT f.path, c.id FROM files f JOIN contents c ON c.id = f.content_id "
+        f"JOIN scores s ON s.content_id = c.id WHERE {meets}"
     ).fetchall()
     wanted = sorted((-values[i - 1], path) for path, i in rows)
     assert [hit.value for hit in hits] == pytest.approx([-value for value, _ in wanted[:limit]], abs=1e-5)
