@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,6 +53,14 @@ class Matrix:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @cached_property
+    def _scale(self) -> Floats:
+        return np.array(self.rows["scale"])  # side by side, every search reads them all
+
+    @cached_property
+    def _off(self) -> Floats:
+        return np.array(self.rows["off"])
+
     def likeness(self, vector: Floats) -> tuple[Floats, Floats]:
         """(N,) similarities with a vector of length 1, and (N,) how far each can be off."""
         columns, steps, rest = [], [], vector.astype(np.float64)
@@ -66,8 +75,8 @@ class Matrix:
         found *= np.float32(steps[0])
         found += np.float32(steps[1]) * sums[:, 1].astype(np.float32)
         found -= np.float32(ZERO * float(both.sum(0) @ steps))
-        found *= self.rows["scale"]
-        return found, self.rows["off"] + np.float32(2 * float(np.linalg.norm(rest)) + FLOAT32)
+        found *= self._scale
+        return found, self._off + np.float32(2 * float(np.linalg.norm(rest)) + FLOAT32)
 
 
 def unit(vectors: Floats) -> Floats:

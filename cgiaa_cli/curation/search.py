@@ -20,7 +20,7 @@ from cgiaa_cli.curation.select import Hit, Selection, among, few_files, select
 
 __all__ = ["Query", "best_of", "nearest"]
 
-FIRST = 250  # of the most alike, to look at first
+FIRST = 100  # of the most alike, to look at first
 GROWTH = 16
 DIGITS = 6  # those that a product has in any order of its terms: copies are to come out equal
 ROUNDING = 2e-6  # what that may add
@@ -80,7 +80,7 @@ def best_of(
     """`nearest`, with the matrix at hand."""
     likeness, off = matrix.likeness(query.vector)
     lowest, highest = likeness - off, likeness + off
-    look_at = len(matrix) if limit is None else max(FIRST, 4 * limit)
+    look_at = len(matrix) if limit is None else max(FIRST, 2 * limit)
     while True:
         whole = look_at >= len(matrix)
         # at least `look_at` photos are this much alike, and whoever is, is looked at
