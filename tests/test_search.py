@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,22 @@ def test_where_no_file_can_be_written_the_rows_are_in_memory(
     matrix = open_matrix(cache, scorer)
     assert len(matrix) == (12 if fault == "grown" else 10) and not files(cache)
     assert not isinstance(matrix.codes, np.memmap) and matrix.codes.shape == (len(matrix), DIM)
+
+
+def test_searches_at_once_do_not_harm_each_other(cache: Cache) -> None:
+    vectors = add(cache, range(1, 301))
+    scorer = cache.scorer_id("b", "1", "p")
+
+    def look(number: int) -> list[str]:
+        with Cache.open(cache.path) as own:
+            place = (lambda x: x) if number % 2 else None  # every other one finds a file of its own
+            rows = open_matrix(own, scorer, place, f"{number % 2}")
+            assert np.allclose(read(rows), vectors, atol=1e-2)
+        return [name for name in files(cache) if name.endswith(".npy")]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(look, range(12)))
+    assert len(files(cache)) == 2
 
 
 def test_no_embeddings(cache: Cache) -> None:

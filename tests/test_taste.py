@@ -15,10 +15,12 @@ from sidecars import LIGHTROOM
 
 from cgiaa_cli.annotate.plan import Annotation
 from cgiaa_cli.annotate.xmp import EMBEDDED, merge
+from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import escape
 from cgiaa_cli.taste import kept
 from cgiaa_cli.taste import learn as module
+from cgiaa_cli.taste import photos as photos_module
 from cgiaa_cli.taste.explain import likings, sentence
 from cgiaa_cli.taste.learn import SCORES, Head, Rated, learn, ranks, srcc
 from cgiaa_cli.taste.ratings import PICKED, REJECTED, read_csv, read_xmp
@@ -230,6 +232,9 @@ def test_photos_that_look_alike_are_on_one_side() -> None:
     assert twins.groups.tolist() == [i - i % 2 for i in range(30)]
     for train, test in module._folds(twins.groups, np.random.default_rng(0)):
         assert not set(twins.groups[train]) & set(twins.groups[test]) and len(train) + len(test) == 30
+    assert twins.thinned().tolist() == list(range(30))
+    many = Rated(np.repeat(rated.vectors[:2], [70, 20], axis=0), np.repeat(rated.scores, 3, axis=0), np.arange(90.0))
+    assert many.thinned().tolist() == [*range(module.MOST_ALIKE), *range(70, 90)]
     one = np.zeros(30, np.int64)  # all photos are of one burst: there is nothing to hold out
     assert module._folds(one, np.random.default_rng(0)) == []
 
@@ -380,6 +385,31 @@ def test_the_command_from_learning_to_forgetting(run_cli: RunCli, library: tuple
     assert run_cli("taste", "forget", "green").stdout == "taste 'green' is forgotten\n"
     assert "there is no taste yet" in run_cli("taste", "list").stderr
     assert run_cli("rank", folder, "--taste", "green").returncode == 2
+
+
+def test_of_very_many_ratings_some_are_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos_module, "MOST", 15)
+    with Cache.open(tmp_path / "c.sqlite") as cache:
+        scorer = cache.scorer_id("b", "1", "p")
+        rated, _ = made(40)
+        with cache.transaction() as conn:
+            for i in range(40):
+                conn.execute("INSERT INTO contents(id, hash) VALUES (?, ?)", (i + 1, f"{i}"))
+                values = [scorer, i + 1, *map(float, rated.scores[i]), "[]"]
+                conn.execute(f"INSERT INTO scores VALUES ({','.join('?' * 11)})", values)
+                vector = rated.vectors[i].astype("<f2").tobytes()
+                conn.execute("INSERT INTO embeddings VALUES (?, ?, 12, ?)", (scorer, i + 1, vector))
+                for copy in "ab":
+                    conn.execute(
+                        "INSERT INTO files(path, content_id, size, companions) VALUES (?, ?, 1, '[]')",
+                        (f"/p/{i:02}{copy}.jpg", i + 1),
+                    )
+        given = {f"/p/{i:02}{copy}.jpg": float(i + (copy == "b")) for i in range(40) for copy in "ab"}
+        found, paths, unknown = photos_module.read_rated(cache, scorer, given | {"/p/none.jpg": 3.0})
+    assert len(found) == len(paths) == 15 and unknown == ["/p/none.jpg"]
+    numbers = [int(Path(path).name[:2]) for path in paths]
+    assert found.ratings.tolist() == [i + 0.5 for i in numbers]  # a content has the mean of its ratings
+    assert found.scores == pytest.approx(rated.scores[numbers]) and numbers == sorted(numbers)
 
 
 def test_what_does_not_beat_the_default_is_not_kept(run_cli: RunCli, library: tuple[Path, Path]) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -186,7 +187,7 @@ def _rounded(found: list[tuple[Any, ...]], vectors: Floats) -> Matrix:
 
 def _written(path: Path, count: int, dim: int, old: Matrix | None, new: Callable[[], Iterator[Matrix]]) -> Matrix:
     """The old and the new as one matrix in the file `path`; in memory where that cannot be written."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with temporary.open("wb") as file:  # not through a mapping: on a full disk that is no error, but the end
             written = _write(file, (count, dim), old, new)

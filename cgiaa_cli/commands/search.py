@@ -35,7 +35,7 @@ def search(  # its parameters are the command line
         typer.Argument(
             help="The words, quoted, then folders and photos to search in; with --like only those. Without any, all "
             "that is in the cache.",
-            metavar="[TEXT] [PATH]...",
+            metavar="TEXT|PATH",
         ),
     ] = None,
     like: Annotated[

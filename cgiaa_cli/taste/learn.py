@@ -27,6 +27,7 @@ FEWEST = 10  # ratings; with fewer, an interval of a gain says nothing
 STRENGTHS = (*(10.0 ** np.arange(-4, 1.01, 0.5)), np.inf)
 FOLDS, REPEATS = 5, 5
 ALIKE = 0.9  # cosine from which on two photos are never on two sides of a fold
+MOST_ALIKE = 30  # photos of one group that are learnt from
 TINY = 1e-9
 RESAMPLES = 2000
 
@@ -66,7 +67,8 @@ class Rated:
     @cached_property
     def groups(self) -> NDArray[np.int64]:
         """A number for each photo; photos that look alike have the same."""
-        near = self.vectors @ self.vectors.T >= ALIKE
+        vectors = self.vectors.astype(np.float32)
+        near = vectors @ vectors.T >= ALIKE
         found = np.full(len(self), -1, np.int64)
         for i in range(len(self)):
             todo = [i] if found[i] < 0 else []
@@ -76,6 +78,13 @@ class Rated:
                     found[j] = i
                     todo += np.flatnonzero(near[j] & (found < 0)).tolist()
         return found
+
+    def thinned(self) -> NDArray[np.intp]:
+        """Which photos to learn from: of a thousand frames of one thing, some say as much as all."""
+        order = np.argsort(self.groups, kind="stable")
+        groups = self.groups[order]
+        place = np.arange(len(self)) - np.searchsorted(groups, groups)  # which of its group each is
+        return np.sort(order[place < MOST_ALIKE])
 
 
 @dataclass(frozen=True)
@@ -161,7 +170,7 @@ class _Design:
         values, basis = np.linalg.eigh(x @ x.T if wide else x.T @ x)
         values = np.maximum(values, 0)
         left = basis if wide else x @ basis / np.sqrt(_above_zero(values))
-        return _Fit(x, y - plain @ (explain @ y), np.eye(len(train)) - plain @ explain, values, left)
+        return _Fit(x, y - plain @ (explain @ y), plain, explain.T, values, left)
 
     def predict(self, train: Indices, fit: _Fit, strength: float, photos: Indices) -> Floats:
         """Ratings of photos."""
@@ -189,12 +198,13 @@ class _Fit:
     Attributes:
         features: (N, F) with left singular vectors `basis` and squared singular values `values`.
         rest: (N,) what is left of the ratings.
-        leaves: (N, N) what leaves it.
+        plain, explain: (N, 2) each; 1 - plain explain' is what leaves it.
     """
 
     features: Floats
     rest: Floats
-    leaves: Floats
+    plain: Floats
+    explain: Floats
     values: Floats
     basis: Floats
 
@@ -215,11 +225,11 @@ class _Fit:
         for strength in STRENGTHS:
             kept = self.values / (self.values + strength * len(self.rest))
             left = self.rest - self.basis @ (kept * (self.basis.T @ self.rest))
-            own = np.diag(self.leaves) - self.basis**2 @ kept
+            own = 1 - (self.plain * self.explain).sum(1) - self.basis**2 @ kept
             error = float(((left[alone] / np.maximum(own[alone], TINY)) ** 2).sum())
             for photos in together:
                 part = self.basis[photos]
-                block = self.leaves[np.ix_(photos, photos)] - (part * kept) @ part.T
+                block = np.eye(len(photos)) - self.plain[photos] @ self.explain[photos].T - (part * kept) @ part.T
                 error += float((np.linalg.lstsq(block, left[photos], rcond=TINY)[0] ** 2).sum())
             errors.append(error)
         return float(STRENGTHS[len(STRENGTHS) - 1 - int(np.argmin(errors[::-1]))])

@@ -28,6 +28,7 @@ __all__ = ["ByTaste", "facts_of", "read_rated"]
 
 CHUNK = 500
 PIECE = 20_000  # photos whose vectors are in memory at once
+MOST = 5_000  # rated photos to learn from: more of them change next to nothing
 MEASURED = 400  # photos that are opened for the words, at most: the rest would not change them
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,8 @@ def read_rated(cache: Cache, scorer: int, ratings: Mapping[str, float]) -> tuple
         ratings: by escaped absolute path.
 
     Returns:
-        The photos, the path of each, and the paths of which the cache has no scores.
+        The photos (of more than `MOST`, some; of a burst, some), the path of each, and the paths of which the cache has
+        no scores.
 
     Raises:
         UsageError: too few, or all of them rated the same.
@@ -57,12 +59,17 @@ def read_rated(cache: Cache, scorer: int, ratings: Mapping[str, float]) -> tuple
             content.update(cache.conn.execute(text, (scorer, *part)).fetchall())
     given: dict[int, list[float]] = {}
     path: dict[int, str] = {}
-    for name, key in content.items():
+    for name, key in sorted(content.items()):
         given.setdefault(key, []).append(ratings[name])
         path.setdefault(key, name)
-    vectors, scores = _numbers(cache, scorer, list(given))
-    means = np.array([np.mean(values) for values in given.values()], np.float64)
-    return Rated(vectors, scores, means), list(path.values()), [name for name in names if name not in content]
+    ids = list(given)
+    if len(ids) > MOST:
+        ids = [ids[i] for i in np.sort(np.random.default_rng(0).permutation(len(ids))[:MOST])]
+    vectors, scores = _numbers(cache, scorer, ids)
+    rated = Rated(vectors, scores, np.array([np.mean(given[key]) for key in ids], np.float64))
+    kept = rated.thinned()
+    rated = Rated(rated.vectors[kept], rated.scores[kept], rated.ratings[kept])
+    return rated, [path[ids[i]] for i in kept], [name for name in names if name not in content]
 
 
 def _numbers(cache: Cache, scorer: int, ids: Sequence[int]) -> tuple[Floats, Floats]:
