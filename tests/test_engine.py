@@ -170,6 +170,9 @@ class FakeOrt:
     def get_available_providers(self) -> list[str]:
         return self.available
 
+    def set_default_logger_severity(self, level: int) -> None:
+        assert level == 4  # fatal faults only
+
     def preload_dlls(self) -> None:
         getattr(self, "print", print)("Failed to load libcudnn.so.9")  # it looks up a global of its module
 

@@ -155,6 +155,7 @@ def _open(bundle: Bundle, device: str, threads: int) -> Any:
     if device != "cpu" and CUDA in available:
         # it prints what it cannot find; redirecting stdout would swallow what other threads print meanwhile
         ort.print = lambda *_, **__: None
+        ort.set_default_logger_severity(_FATAL_ONLY)  # nor the libraries that it misses: `_no_cuda` is one line
         getattr(ort, "preload_dlls", lambda: None)()  # CUDA from pip is on no library path
         try:
             session = _session(ort, bundle, [CUDA, CPU], threads)
