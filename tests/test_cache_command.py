@@ -79,7 +79,7 @@ def test_prune(scanned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys) == "would remove 1 files that are gone, and the scores of 1 photos\n"
     assert run(["cache", "prune", "--format", "json"]) == 0
     gone = {"files": 1, "contents": 1, "scores": 1, "embeddings": 1, "critiques": 0, "looks": 1}
-    expected = {**gone, "listed_groups": 0, "keep_all": 0, "dry_run": False}
+    expected = {**gone, "listed_groups": 0, "keep_all": 0, "decisions": 0, "choices": 0, "dry_run": False}
     assert json.loads(said(capsys)) == expected
     shutil.rmtree(scanned)
     assert run(["cache", "prune"]) == 2

@@ -69,7 +69,7 @@ def test_info_counts(cache: Cache, tmp_path: Path) -> None:
     assert found.pop("bytes") > 4096
     assert found == {
         "path": str(tmp_path / "cache.sqlite"),
-        "schema": 4,
+        "schema": 5,
         "files": 4,
         "contents": 2,
         "failed": {"truncated": 2},
@@ -92,14 +92,16 @@ def test_prune_drops_what_is_gone_and_its_scores(cache: Cache, tmp_path: Path) -
     (tmp_path / "p" / "b.jpg").rename(tmp_path / "p" / "d.jpg")
     cache.write(1, [FileEntry(escape(tmp_path / "p" / "d.jpg"), 100, 5, hash=f"hash of {tmp_path}/p/b.jpg")])
     (tmp_path / "p" / "c.jpg").unlink()
-    removed = Pruned(2, 1, scores=1, embeddings=1, critiques=0, looks=0, listed_groups=0, keep_all=0)
+    removed = Pruned(
+        2, 1, scores=1, embeddings=1, critiques=0, looks=0, listed_groups=0, keep_all=0, decisions=0, choices=0
+    )
     assert prune(cache, dry_run=True) == removed
     assert (count(cache, "files"), count(cache, "contents")) == (4, 3)
     assert prune(cache) == removed
     paths = [row[0] for row in cache.conn.execute("SELECT path FROM files ORDER BY path")]
     assert paths == [str(tmp_path / "p" / "a.jpg"), str(tmp_path / "p" / "d.jpg")]
     assert [count(cache, t) for t in ("contents", "scores", "embeddings", "roots")] == [2, 2, 2, 1]
-    assert prune(cache) == Pruned(*[0] * 8)
+    assert prune(cache) == Pruned(*[0] * 10)
     assert cache.conn.execute("PRAGMA foreign_key_check").fetchall() == []
 
 

@@ -67,6 +67,8 @@ class Pruned:
     looks: int
     listed_groups: int
     keep_all: int
+    decisions: int
+    choices: int
 
 
 _UNUSED = "SELECT id FROM contents WHERE NOT EXISTS (SELECT 1 FROM files WHERE content_id = contents.id)"
@@ -79,6 +81,8 @@ _PRUNE = (
     ("looks", f"DELETE FROM looks WHERE content_id IN ({_UNUSED})"),
     ("listed_groups", f"DELETE FROM listed_groups WHERE content_id IN ({_UNUSED})"),
     ("keep_all", f"DELETE FROM keep_all WHERE content_id IN ({_UNUSED})"),
+    ("decisions", f"DELETE FROM decisions WHERE content_id IN ({_UNUSED})"),
+    ("choices", f"DELETE FROM choices WHERE one IN ({_UNUSED}) OR other IN ({_UNUSED})"),
     ("contents", f"DELETE FROM contents WHERE id IN ({_UNUSED})"),
 )
 

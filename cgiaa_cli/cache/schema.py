@@ -97,11 +97,31 @@ def m004_groups(connection: sqlite3.Connection) -> None:
     )
 
 
+def m005_review(connection: sqlite3.Connection) -> None:
+    """What a human decided on the page of `review`: picks and rejects, and the better of two photos.
+
+    Both hang on contents, so a photo that is moved or renamed keeps its own. What was taken back stays as a row
+    without a verdict: a sidecar may still have it.
+    """
+    _run(
+        connection,
+        """
+        CREATE TABLE decisions(
+            content_id INTEGER PRIMARY KEY REFERENCES contents(id), verdict TEXT, decided_at TEXT NOT NULL);
+        CREATE TABLE choices(
+            one INTEGER NOT NULL REFERENCES contents(id), other INTEGER NOT NULL REFERENCES contents(id),
+            better INTEGER, decided_at TEXT NOT NULL, PRIMARY KEY(one, other), CHECK(one < other)) WITHOUT ROWID;
+        CREATE INDEX choices_other ON choices(other);
+        """,
+    )
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_contents_files_scores,
     m002_roots,
     m003_critiques,
     m004_groups,
+    m005_review,
 ]
 
 

@@ -66,13 +66,14 @@ class Photo:
     format: str
 
 
-def decode(data: bytes, *, suffix: str = "", max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+def decode(data: bytes, *, suffix: str = "", max_pixels: int = DEFAULT_MAX_PIXELS, side: int = VIEW_LONG_SIDE) -> Photo:
     """Decode a photo's first frame, upright, in sRGB.
 
     Args:
         data: the whole file.
         suffix: of the file's name, with the dot; only tells a RAW from a TIFF.
         max_pixels: refuse a photo of more pixels than this before decoding it.
+        side: the longest that a side of `view` may be, for who wants to look at it and not to score it.
 
     Raises:
         PhotoError: empty, truncated, corrupt, bomb (too many pixels), extra (a package is missing) or
@@ -83,8 +84,8 @@ def decode(data: bytes, *, suffix: str = "", max_pixels: int = DEFAULT_MAX_PIXEL
     try:
         _require_whole(data, kind)
         if kind == "raw":
-            return _decode_raw(data, max_pixels)
-        return _decode_image(data, kind, max_pixels)
+            return _decode_raw(data, max_pixels, side)
+        return _decode_image(data, kind, max_pixels, side)
     except PhotoError:
         raise
     except MemoryError as error:
@@ -248,7 +249,7 @@ _PILLOW = {
 }
 
 
-def _decode_image(data: bytes, kind: str, max_pixels: int, orientation: int | None = None) -> Photo:
+def _decode_image(data: bytes, kind: str, max_pixels: int, side: int, orientation: int | None = None) -> Photo:
     """Decode what Pillow can.
 
     Args:
@@ -260,9 +261,9 @@ def _decode_image(data: bytes, kind: str, max_pixels: int, orientation: int | No
         width, height = image.size
         _require_pixels(width, height, max_pixels)
         if kind == "tiff" and _DNG_VERSION in getattr(image, "tag_v2", {}):
-            return _decode_raw(data, max_pixels)  # a DNG under a TIFF's name: this frame is its thumbnail
+            return _decode_raw(data, max_pixels, side)  # a DNG under a TIFF's name: this frame is its thumbnail
         native = None
-        scale = VIEW_LONG_SIDE / max(width, height)
+        scale = side / max(width, height)
         if kind == "jpeg" and scale <= 0.5 and image.mode in ("RGB", "L"):
             native = _jpeg_luma(data)
             image.draft(image.mode, (max(1, round(width * scale)), max(1, round(height * scale))))
@@ -273,9 +274,9 @@ def _decode_image(data: bytes, kind: str, max_pixels: int, orientation: int | No
         flat = _flatten(image)
         if native is None:
             native = np.asarray(flat if flat.mode == "L" else flat.convert("L"))
-        if max(flat.size) > VIEW_LONG_SIDE:
+        if max(flat.size) > side:
             flat = flat.copy() if flat is image else flat
-            flat.thumbnail((VIEW_LONG_SIDE, VIEW_LONG_SIDE), Image.Resampling.BILINEAR)
+            flat.thumbnail((side, side), Image.Resampling.BILINEAR)
         view = np.asarray(_to_srgb(flat, profile))
     luma = _upright(native, orientation)
     return Photo(np.ascontiguousarray(_upright(view, orientation)), luma, luma.shape[1], luma.shape[0], kind)
@@ -418,7 +419,7 @@ def _register_heif() -> None:
             pillow_heif.register_heif_opener()
 
 
-def _decode_raw(data: bytes, max_pixels: int) -> Photo:
+def _decode_raw(data: bytes, max_pixels: int, side: int) -> Photo:
     """The camera's own JPEG inside a RAW if it is large enough (it is what the photographer saw), else a
     half-size development with the camera's white balance."""
     try:
@@ -429,7 +430,7 @@ def _decode_raw(data: bytes, max_pixels: int) -> Photo:
         with rawpy.imread(io.BytesIO(data)) as raw:
             sizes = raw.sizes
             _require_pixels(sizes.width, sizes.height, max_pixels)
-            photo = _raw_preview(rawpy, raw, max_pixels)
+            photo = _raw_preview(rawpy, raw, max_pixels, side)
             if photo is not None:
                 return photo
             rgb = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)
@@ -437,11 +438,11 @@ def _decode_raw(data: bytes, max_pixels: int) -> Photo:
         raise _explain_raw(rawpy, error) from error
     image = Image.fromarray(rgb)
     luma = np.asarray(image.convert("L"))
-    image.thumbnail((VIEW_LONG_SIDE, VIEW_LONG_SIDE), Image.Resampling.BILINEAR)
+    image.thumbnail((side, side), Image.Resampling.BILINEAR)
     return Photo(np.asarray(image), luma, luma.shape[1], luma.shape[0], "raw")
 
 
-def _raw_preview(rawpy: Any, raw: Any, max_pixels: int) -> Photo | None:
+def _raw_preview(rawpy: Any, raw: Any, max_pixels: int, side: int) -> Photo | None:
     """The embedded JPEG, upright; None if there is none, or it is small or damaged."""
     try:
         thumb = raw.extract_thumb()
@@ -458,7 +459,7 @@ def _raw_preview(rawpy: Any, raw: Any, max_pixels: int) -> Photo | None:
             return None
         orientation = _preview_orientation(raw.sizes, width, height, tagged)
         _require_whole(preview, "jpeg")
-        return replace(_decode_image(preview, "jpeg", max_pixels, orientation), format="raw")
+        return replace(_decode_image(preview, "jpeg", max_pixels, side, orientation), format="raw")
     except (PhotoError, OSError, ValueError, SyntaxError):
         return None  # the sensor's data may still be whole; developing them will tell
 
