@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,14 +80,14 @@ def say(experts: Experts, prompts: Sequence[Prompt], *, seed: int = 0, features:
     return [candidate.text for candidate in say_all(experts, prompts, seed=seed, features=features)]
 
 
-def sample_prompts(experts: Experts, count: int, seed: int = 0) -> list[Prompt]:
-    """Prompts for every attribute and level in turn, with facts as critics state them there."""
+def sample_prompts(plans: Mapping[str, Any], count: int, seed: int = 0) -> list[Prompt]:
+    """Prompts for every attribute and level in turn, with facts as critics state them there (`make_plans`)."""
     random = np.random.default_rng(seed)
     prompts = []
     for i in range(count):
         attribute = ATTRIBUTES[i % len(ATTRIBUTES)]
         level = 1 + (i // len(ATTRIBUTES)) % LEVELS
-        facts = choose_facts(experts.plans[attribute][level - 1], MEASUREMENTS, random)
+        facts = choose_facts(plans[attribute][level - 1], MEASUREMENTS, random)
         length = list(LENGTHS)[int(random.integers(len(LENGTHS)))]
         prompts.append(Prompt(attribute, level, length, tuple((m, v) for m, v in facts)))
     return prompts
@@ -105,7 +105,7 @@ def report(
         )
         found["perplexity"][name] = round(perplexity(experts.networks[name], data), 2)
     if config.samples:
-        prompts = sample_prompts(experts, config.samples, context.recipe.seed)
+        prompts = sample_prompts(experts.plans, config.samples, context.recipe.seed)
         seen = None
         if points is not None:
             some = np.random.default_rng(0).integers(0, len(held), len(prompts))

@@ -35,6 +35,7 @@ from cgiaa_training.files import appearing
 from cgiaa_training.loop import LoopConfig, fit
 from cgiaa_training.plan import Plan, estimate
 from cgiaa_training.run import Context
+from cgiaa_training.teacher import TeacherConfig, lessons
 from cgiaa_training.tokenizer import extend_tokenizer, train_tokenizer
 from cgiaa_training.units import Critique, Unit, common_words, make_units
 from numpy.typing import NDArray
@@ -76,6 +77,7 @@ class ExpertsConfig:
         common: critiques that a word must be in to be one for any photo.
         samples: texts that are written for the report.
         check: set of scored texts that teaches the report's own judge, e.g. "pccd"; "": the judge of `attributes`.
+        teacher: a language model that writes more texts to learn from.
         loop: `batch_size` counts texts.
     """
 
@@ -100,6 +102,7 @@ class ExpertsConfig:
     common: int = 8
     samples: int = 500
     check: str = ""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(batch_size=64, rate=1e-3, weight_decay=0.1))
 
     def faults(self) -> list[str]:
@@ -152,8 +155,14 @@ def run(context: Context) -> dict[str, Any]:
         )
     spared = np.random.default_rng(context.recipe.seed).random(len(learnt)) < config.chatter
     learnt = [u for u, keep in zip(learnt, spared, strict=True) if keep or "chatter" not in u.prompt.traits]
-    plain = sum(not u.prompt.traits for u in learnt)
-    context.say(f"experts: {len(learnt)} texts to learn ({plain} without traits), {len(held)} held out")
+    plain = [u for u in learnt if not u.prompt.traits]
+    context.say(f"experts: {len(learnt)} texts to learn ({len(plain)} without traits), {len(held)} held out")
+    plans, common = make_plans(units), _common(config, critiques)
+    texts: dict[str, Any] = {"learnt": len(learnt), "without traits": len(plain), "held out": len(held)}
+    if config.teacher.model:
+        asked = expert_report.sample_prompts(plans, config.teacher.texts, context.recipe.seed)
+        more, texts["teacher"] = lessons(context, plain, asked, level_edges(critiques), common)
+        learnt = [*learnt, *more]
     tokenizer = _tokenizer(config, learnt, folder)
     points = Points(features_of(context, units), units) if config.photo else None
     torch.manual_seed(context.recipe.seed)
@@ -163,12 +172,11 @@ def run(context: Context) -> dict[str, Any]:
         mine += [u for u in mine if not u.prompt.traits] * (config.repeat - 1)
         network = _fit(context, network, tokenizer, name, (mine, others), points)
         _save(network, folder / f"{name}.pt")
-    about = {"edges": level_edges(critiques), "plans": make_plans(units), "common": sorted(_common(config, critiques))}
+    about = {"edges": level_edges(critiques), "plans": plans, "common": sorted(common)}
     with appearing(folder / ABOUT) as partial:
         partial.write_text(json.dumps(about), "utf-8")
-    texts = {"learnt": len(learnt), "without traits": plain, "held out": len(held), "dropped": dict(dropped)}
     found = expert_report.report(context, load(folder), learnt, held, points)
-    return {"texts": texts, "tokens": len(tokenizer), **found}
+    return {"texts": texts | {"dropped": dict(dropped)}, "tokens": len(tokenizer), **found}
 
 
 def plan(context: Context) -> Plan:

