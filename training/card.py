@@ -98,8 +98,12 @@ def _shipped(more: Mapping[str, Any]) -> str:
     if text:
         parts.append(f"of what reads and writes texts: {text['precision']}")
     if "search" in text:
+        found, towers = text["search"]["held_out"], text["search"]["towers"]
         parts.append(
-            f"search by words: embeddings mapped to the text tower's space, mean cosine {text['search']['cosine']}"
+            f"search by words ({text['search']['kind']}): of {found['pairs']} held-out texts "
+            f"{found['text_to_image_r1']:.0%} find their photo among {found['photos']} first, "
+            f"{found['text_to_image_r10']:.0%} among the first ten (the towers themselves: "
+            f"{towers['text_to_image_r1']:.0%} and {towers['text_to_image_r10']:.0%})"
         )
     return "; ".join(parts) + "."
 

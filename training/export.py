@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.student import Student
-from cgiaa_training import text_parts
+from cgiaa_training import text_parts, vlap
 from cgiaa_training.assemble import ABOUT, assemble
 from cgiaa_training.card import model_card, training_data
 from cgiaa_training.data import DATA
 from cgiaa_training.files import appearing
-from cgiaa_training.held_out import calibration, check, held_out, together
+from cgiaa_training.held_out import calibration, check, held_out, inputs, together
 from cgiaa_training.plan import Plan, passes
 from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of, percentiles
 from cgiaa_training.run import Context
@@ -73,7 +73,8 @@ class ExportConfig:
         precision: of the encoder that is shipped, one of `PRECISIONS`.
         text_precision: of decoders and judge, one of `text_parts.PRECISIONS`; all of these are measured.
         experts: whether the decoders are shipped; a bundle with a judge alone composes its critiques.
-        search: whether the text tower of `vlap` is shipped too, for searching photos by words; it is large.
+        search: what searches photos by words: "tower", the text tower of `vlap`, which is large; "words", a table of
+            `search_dim` numbers for each word, which is small and nearly as good; "": nothing.
         measured: the precisions that the encoder is made in and measured at; `precision` is always among them.
         check: sets whose held-out photos the cost of each precision is measured on.
         calibration: sets whose training photos the ranges of int8 come from.
@@ -87,7 +88,8 @@ class ExportConfig:
     precision: str = "fp32"
     text_precision: str = "fp16"
     experts: bool = True
-    search: bool = False
+    search: str = ""
+    search_dim: int = 64
     measured: tuple[str, ...] = PRECISIONS
     check: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
@@ -113,9 +115,11 @@ class ExportConfig:
             faults.append("check must name a set at least")
         if "int8" in self.precisions and not self.calibration:
             faults.append("int8 needs sets in calibration")
+        if self.search not in ("", *text_parts.SEARCH):
+            faults.append(f"search must be empty or one of {', '.join(text_parts.SEARCH)}")
         if self.search and not (self.reference or self.calibration):
             faults.append("search needs sets in reference or calibration")
-        least = {"check_photos": 2, "calibration_photos": 1, "reference_photos": 1}
+        least = {"search_dim": 2, "check_photos": 2, "calibration_photos": 1, "reference_photos": 1}
         return faults + [f"{name} must be {n} or more" for name, n in least.items() if getattr(self, name) < n]
 
 
@@ -147,8 +151,8 @@ def run(context: Context) -> dict[str, Any]:
     known = [b for name in sets for b in calibration(name, context.data, config.reference_photos)]
     search = None
     if config.search:
-        seen, checks = (Seen(part, outputs_of(whole, part)["embedding"]) for part in (known, photos.batches))
-        search = (seen, checks)
+        parts = (known, photos.batches, inputs(vlap.pairs(context)[1].photos))
+        search = text_parts.Searched(*(Seen(part, outputs_of(whole, part)["embedding"]) for part in parts))
     section = text_parts.export_text(context, folder / "text", search)
     costs = text_parts.measure_text(context, folder / "text") if section else {}
     titles = [title for title, _ in photos.ratings]

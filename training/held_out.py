@@ -18,7 +18,7 @@ from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.imaging.preprocess import batch, prepare
 from cgiaa_cli.paths import escape
 
-__all__ = ["Check", "calibration", "check", "held_out", "together"]
+__all__ = ["Check", "calibration", "check", "held_out", "inputs", "together"]
 
 Array = NDArray[Any]
 BATCH = 8
@@ -56,7 +56,7 @@ def check(name: str, data: Path, most: int) -> Check:
     where = f"{name} {samples[0].split}".strip()
     quantities = sorted({label for s in samples for label in s.labels if label in QUANTITIES})
     ratings = {(f"{where} {q}", q): np.array([s.labels.get(q, np.nan) for s in samples]) for q in quantities}
-    return Check(_inputs(samples), ratings)
+    return Check(inputs([str(s.image) for s in samples]), ratings)
 
 
 def together(checks: Sequence[Check]) -> Check:
@@ -76,14 +76,13 @@ def calibration(name: str, data: Path, most: int) -> list[Inputs]:
     if not photos:
         raise CgiaaError(f"the set {name} has no training photos", mend="name another in export.calibration")
     order = np.random.default_rng(0).permutation(len(photos))[:most]
-    return _inputs([photos[i] for i in order])
+    return inputs([str(photos[i].image) for i in order])
 
 
-def _inputs(samples: Sequence[Sample]) -> list[Inputs]:
-    """What the network reads of photos, in batches."""
+def inputs(places: Sequence[str]) -> list[Inputs]:
+    """What the network reads of photos, in batches. Raises PhotoError or CgiaaError where one cannot be read."""
     ready = []
-    for sample in samples:
-        place = str(sample.image)
+    for place in places:
         try:
             ready.append(prepare(decode(read_image(place), suffix=Path(place).suffix)))
         except PhotoError as error:

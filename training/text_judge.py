@@ -296,7 +296,7 @@ def export_judge(judge: TextJudge, folder: Path) -> Path:
         raise CgiaaError(f"ONNX Runtime differs from torch by {worst}", mend="report this with the torch version")
     folder.mkdir(parents=True, exist_ok=True)
     with appearing(folder / "judge-tokenizer.json") as partial:
-        partial.write_text(judge.text.tokens.tokenizer.to_str(), "utf-8")
+        partial.write_text(judge.text.tokens.description["json"], "utf-8")
     with appearing(folder / "judge.onnx") as partial:
         partial.write_bytes(network)
     return folder / "judge.onnx"

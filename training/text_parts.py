@@ -29,9 +29,11 @@ from cgiaa_cli.critique.tokenizer import Tokenizer
 from cgiaa_cli.critique.verify import Copies
 from cgiaa_cli.critique.writer import COPIES
 
-__all__ = ["PRECISIONS", "Seen", "export_text", "measure_text"]
+__all__ = ["PRECISIONS", "SEARCH", "Searched", "Seen", "export_text", "measure_text"]
 
+Array = NDArray[Any]
 PRECISIONS = ("fp32", "fp16", "int8-dynamic")
+SEARCH = ("tower", "words")
 TEXTS = 60  # held-out ones that are measured on
 
 
@@ -41,6 +43,15 @@ class Seen:
 
     batches: Sequence[Inputs]
     vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Photos for the search by words: to fit its map on, to check it with, and those of `vlap`'s held-out pairs."""
+
+    known: Seen
+    checks: Seen
+    paired: Seen
 
 
 def _database_texts(context: Context) -> list[str]:
@@ -64,12 +75,11 @@ def _edges(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     return edges
 
 
-def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None = None) -> dict[str, Any]:
+def export_text(context: Context, folder: Path, search: Searched | None = None) -> dict[str, Any]:
     """Networks, tokenizers and tables of the stages that the recipe has: `folder`/PRECISION, for each precision.
 
     Args:
-        search: photos to fit the map between embeddings and the text tower's space on, and photos to check it with;
-            None: neither tower nor map.
+        search: what the search by words is made from; None: there is none.
 
     Returns:
         The bundle's section "text": `judge` (`context`: its most tokens; `edges`: see `_edges`), `experts`
@@ -104,7 +114,7 @@ def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None
             path.write_bytes(Copies.pack([unit.text for unit in learnt]))
         section["experts"] = {"attributes": list(trained.networks)}
     if search is not None:
-        section["search"] = _export_search(context, whole, *search)
+        section["search"] = _export_search(context, whole, search)
     for precision in PRECISIONS[1:]:
         (folder / precision).mkdir()
         for path in whole.iterdir():
@@ -114,30 +124,53 @@ def export_text(context: Context, folder: Path, search: tuple[Seen, Seen] | None
     return section
 
 
-def _export_search(context: Context, folder: Path, known: Seen, held: Seen) -> dict[str, Any]:
-    """The text tower of `vlap`, and search.npy (D, F + 1): W and b from the encoder's embedding to that tower's space.
+def _export_search(context: Context, folder: Path, photos: Searched) -> dict[str, Any]:
+    """What reads the words, and search.npy (D, F + 1): W and b from the encoder's embedding to their space.
 
     Returns:
-        `dim` (D); `cosine`: between where the map puts held-out photos and where the image tower does, mean.
+        `kind`; `dim` (D); `cosine`: between where the map puts held-out photos and where the image tower does, mean;
+        `held_out`: recall with `vlap`'s held-out pairs, as shipped, and of the two towers themselves (`towers`).
     """
     from cgiaa_training import vlap
-    from cgiaa_training.search import export_text_tower, image_map
+    from cgiaa_training.retrieval import recalls
+    from cgiaa_training.search import export_text_tower, image_map, word_table
 
     context.results("vlap")
     model = vlap.load(context.out / "vlap" / "vlap.pt")
-    says = export_text_tower(model, folder)
+    learnt, held = vlap.pairs(context)
+    kind, table, basis = context.recipe.export.search, None, np.eye(model.dim)
+    if kind == "words":
+        table, basis = word_table(model, learnt.texts, context.recipe.export.search_dim)
+    says = export_text_tower(model, folder, table=table)
 
-    def embed(seen: Seen) -> NDArray[np.float32]:
+    def embed(seen: Seen) -> Array:
         with torch.inference_mode():
             parts = [model.encode_image(torch.from_numpy(batch["photo"])).numpy() for batch in seen.batches]
         return np.concatenate(parts)
 
-    weight, bias = image_map(known.vectors, embed(known))
+    weight, bias = image_map(photos.known.vectors, embed(photos.known) @ basis.T)
     with appearing(folder / "search.npy") as path:
         np.save(path, np.concatenate([weight, bias[:, None]], 1).astype(np.float32))
-    placed = held.vectors @ weight.T + bias
-    cosines = (placed * embed(held)).sum(1) / np.linalg.norm(placed, axis=1)
-    return {"dim": int(says["dim"]), "cosine": round(float(cosines.mean()), 4)}
+
+    def placed(seen: Seen) -> Array:
+        return _unit(seen.vectors @ weight.T + bias)
+
+    cosines = (placed(photos.checks) * _unit(embed(photos.checks) @ basis.T)).sum(1)
+    with torch.inference_mode():
+        whole = model.encode_text(held.texts).numpy()
+        said = whole if table is None else table(*model.text.tokens(held.texts)).numpy()
+    towers = recalls(embed(photos.paired), whole, held.photo)
+    return {
+        "kind": kind,
+        "dim": int(says["dim"]),
+        "cosine": round(float(cosines.mean()), 4),
+        "held_out": recalls(placed(photos.paired), said, held.photo),
+        "towers": {name: value for name, value in towers.items() if name.startswith("text_to_image")},
+    }
+
+
+def _unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9))
 
 
 def measure_text(context: Context, folder: Path) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
-__all__ = ["VlapConfig", "load", "plan", "run", "save"]
+__all__ = ["VlapConfig", "load", "pairs", "plan", "run", "save"]
 
 Array = NDArray[Any]
 STARTS = ("random", "ridge", "cca")
@@ -124,7 +124,7 @@ def run(context: Context) -> dict[str, Any]:
     """
     config: VlapConfig = context.recipe.vlap
     folder = context.folder("vlap")
-    train, held = _pairs(context)
+    train, held = pairs(context)
     context.say(f"vlap: {len(train.texts)} pairs to learn from, {len(held.texts)} held out")
     torch.manual_seed(context.recipe.seed)
     model = _model(config).to(context.device)
@@ -154,7 +154,7 @@ def run(context: Context) -> dict[str, Any]:
 def plan(context: Context) -> Plan:
     """What it would cost: the pass over the data where a tower is locked, and the learning."""
     config: VlapConfig = context.recipe.vlap
-    train, held = _pairs(context)
+    train, held = pairs(context)
     with torch.device("meta"):
         model = _model(config, pretrained=False)
         photo = torch.zeros(2, *model.image.size, 3, dtype=torch.uint8)
@@ -212,7 +212,7 @@ def _model(config: VlapConfig, pretrained: bool | None = None) -> DualEncoder:
     return model
 
 
-def _pairs(context: Context) -> tuple[Pairs, Pairs]:
+def pairs(context: Context) -> tuple[Pairs, Pairs]:
     """What is learned from, and what only checks: split `val` where a set has one, else a share of its photos."""
     config: VlapConfig = context.recipe.vlap
     train: list[Sample] = []

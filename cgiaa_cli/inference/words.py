@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from cgiaa_cli.bundles import Bundle
     from cgiaa_cli.curation.search import Query
 
-__all__ = ["query_of", "require_tower"]
+__all__ = ["TOKENIZER", "query_of", "require_tower"]
 
-MAP = "search.npy"
+MAP, TOKENIZER = "search.npy", "text-tokenizer.json"
 
 
 def require_tower(bundle: Bundle) -> None:
@@ -34,7 +34,7 @@ def require_tower(bundle: Bundle) -> None:
         raise UsageError(
             f"the model {printable(bundle.name)} {printable(bundle.version)} cannot search by words: it has no text "
             "tower aligned with its photos",
-            mend="search with --like PHOTO, or train a model with export.search = true in its recipe",
+            mend="search with --like PHOTO, or train a model with export.search = 'words' in its recipe",
         )
 
 
@@ -77,10 +77,11 @@ def _embed(folder: Path, words: str) -> NDArray[np.float32]:
 
     try:
         says = json.loads((folder / "text.json").read_text("utf-8"))
+        tokenizer = Path(says.get("tokenizer", TOKENIZER)).name  # the judge's where both have one
         context, pad, fixed, clean = int(says["context"]), int(says["pad"]), bool(says["fixed"]), _CLEAN[says["clean"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(folder / "text.json", error) from error
-    numbers = _encoding(folder / "text-tokenizer.json", context)(clean(words))
+    numbers = _encoding(folder / tokenizer, context)(clean(words))
     if len(numbers) > context:
         numbers = [*numbers[: context - 1], numbers[-1]]  # the last one ends a text
     length = context if fixed else max(2, len(numbers))
