@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "annotate": ("annotate", "annotate", "Write scores, stars and critiques into XMP sidecars."),
     "groups": ("groups", "groups", "Find copies, bursts, brackets and panoramas, and the photo to keep."),
     "report": ("report", "report", "Make a gallery as one page: picks, groups, critiques, plots."),
+    "review": ("review", "review", "Look through photos on a local page: picks, rejects, choices."),
     "scan": ("scan", "scan", "Score photos into the cache."),
     "watch": ("watch", "watch", "Score photos as they arrive in some folders."),
     "critique": ("critique", "critique", "Say what is good and bad about photos, and why."),

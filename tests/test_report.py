@@ -371,7 +371,7 @@ def test_other_drives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(library_module.os.path, "relpath", refuse)
     monkeypatch.setattr(library_module.os.path, "commonpath", refuse)
     assert library_module._link(str(tmp_path / "a b.jpg"), tmp_path) == (tmp_path / "a b.jpg").as_uri()
-    assert library_module._root(["/a/b.jpg"]) == ""
+    assert library_module.common_root(["/a/b.jpg"]) == ""
 
 
 def test_a_heavy_page_is_said_so(cgiaa: Cgiaa, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from cgiaa_cli.annotate.decided import REVIEW
 from cgiaa_cli.annotate.embed import EMBEDDABLE, Backend, Embedded, backends, open_embedded
 from cgiaa_cli.annotate.packet import NAMESPACE, Human, read_packet
 from cgiaa_cli.annotate.photo_file import packet_in
@@ -177,7 +178,11 @@ class Annotator:
 
 
 def _may_be_ours(packet: bytes) -> bool:
-    return any(NAMESPACE.encode(encoding) in packet for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
+    return any(
+        name.encode(encoding) in packet
+        for name in (NAMESPACE, REVIEW)
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be")
+    )
 
 
 def _action(merged: Merged, before: bytes | None) -> str:

@@ -131,8 +131,8 @@ class Report:
         sys.stdout.write(f"{outcome.action:6}  {score:>5}  {name}{printable(tail)}\n")
 
 
-_SHOWN = ("rating", "label", "description", "keywords", "subjects")
-_SHORT = ("rating", "label")
+_SHOWN = ("rating", "pick", "label", "description", "keywords", "subjects")
+_SHORT = ("rating", "pick", "label")
 
 
 def _change(field: str, before: str | None, after: str | None) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cgiaa_cli.annotate.decided import PICK, is_decided, made_by_review, take_back
 from cgiaa_cli.annotate.packet import (
     DESCRIPTION,
     FLAT,
@@ -97,7 +98,7 @@ def merge(
 
 
 def undo(raw: bytes) -> Merged:
-    """The packet without anything that is ours.
+    """The packet without anything that is ours, and without the verdicts of `cgiaa review`.
 
     What we wrote and another program changed since stays. A packet that we made and that says nothing else is
     to be deleted.
@@ -106,18 +107,19 @@ def undo(raw: bytes) -> Merged:
         ValueError: the packet cannot be read.
     """
     old = read_packet(raw)
-    if not old.is_annotated:
+    if not old.is_annotated and not is_decided(old):
         return Merged(raw, False)
-    new = strip(old)
-    _compare(old, new)
-    if old.record.created and not new.properties:
+    bare = take_back(old)
+    new = strip(bare)
+    _compare(bare, new)
+    if (old.record.created or made_by_review(old)) and not new.properties:
         return Merged(None, True, tuple(_changes(old, new)))
     return Merged(new.source.file_bytes(), True, tuple(_changes(old, new)))
 
 
 def _changes(old: Packet, new: Packet) -> list[Change]:
     found = []
-    for name, key in (("rating", RATING), ("label", LABEL), ("description", DESCRIPTION)):
+    for name, key in (("rating", RATING), ("pick", PICK), ("label", LABEL), ("description", DESCRIPTION)):
         before, after = old.text(key), new.text(key)
         if before != after:
             found.append(Change(name, before, after))

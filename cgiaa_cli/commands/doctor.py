@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, str | None, str]] = {
     "raw": ("rawpy", "rawpy", "RAW photos"),
     "parquet": ("pyarrow", "pyarrow", "Parquet output"),
     "watch": ("watchfiles", "watchfiles", "watching folders"),
+    "review": ("starlette", "starlette", "the page of review"),
     "words": ("tokenizers", "tokenizers", "searching by words with CLIP-like models"),
     "train": ("torch", None, "training"),
 }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from cgiaa_cli.curation.select import Hit
 
-__all__ = ["report"]
+__all__ = ["report", "title_of"]
 
 NOTHING, SOME_FAILED = 1, 3
 HEAVY = 100_000_000  # bytes of a page that browsers open slowly
@@ -91,7 +91,7 @@ def report(  # its parameters are the command line
                 session.scan(paths, failed.__setitem__, on_progress)
         hits = list(selecting.select(session.cache, session.scorer, selection))
         if hits:
-            _make(session, hits, page, _title(paths), failed, look=not no_scan)
+            _make(session, hits, page, title_of(paths), failed, look=not no_scan)
         unknown = selecting.unknown(session.cache, paths) if no_scan else []
     for path in unknown:
         _say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
@@ -178,7 +178,8 @@ def _critique(session: Session, path: str, key: str, shelf: Shelf, note: Note) -
     return {}
 
 
-def _title(paths: Sequence[Path]) -> str:
+def title_of(paths: Sequence[Path]) -> str:
+    """What a page of these folders is called."""
     named = [absolute(path) for path in paths[:3]]
     short = {path.name for path in named if path.name}
     names = [escape(path.name if len(short) == len(named) else path.parent.name / Path(path.name)) for path in named]

@@ -1,36 +1,13 @@
-/* The data, and what all parts of the page share. All that comes from photos is set as text or as an attribute, never
-   as HTML. Tiles are made when they come near the window, so that a gallery of thousands opens, filters and sorts at
-   once. page.py puts these files into one function, in the order base, charts, filters, photo, main. */
+/* The data, and what all parts of the page share. Tiles are made when they come near the window, so that a gallery of
+   thousands opens, filters and sorts at once. page.py puts these files into one function, in the order shared, base,
+   charts, filters, photo, main. */
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const photos = data.photos;
 const ATTRIBUTES = Object.keys(data.attributes);
 const SCORES = { score: "Overall", ...data.attributes, technical: "Technical quality", spread: "Disagreement", complexity: "Complexity" };
 const ORDERS = { value: "rank", ...SCORES, taken_at: "Capture time", path: "Name" };
-const SVG = "http://www.w3.org/2000/svg";
 const BATCH = 120;
-const $ = (id) => document.getElementById(id);
-
-function make(tag, properties, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties || {})) {
-    if (name in node) node[name] = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined && child !== ""));
-  return node;
-}
-
-function draw(tag, attributes, text) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
-const fixed = (value, digits = 2) => (value === null ? "-" : value.toFixed(value >= 10.5 ? 0 : digits));
-const when = (photo) => (photo.taken_at ? photo.taken_at.replace("T", " ") : "");
 
 /* ---- what is said of a photo ---- */
 
@@ -40,15 +17,6 @@ function altOf(photo) {
   const weak = photo.weakest ? `, weakest in ${data.attributes[photo.weakest].toLowerCase()}` : "";
   const taken = photo.taken_at ? `, taken ${photo.taken_at.slice(0, 10)}` : "";
   return `${kinds}${photo.name}: overall score ${fixed(photo.score)}${weak}${taken}`;
-}
-
-function settings(photo) {
-  const shutter = photo.shutter === null ? "" : photo.shutter >= 0.4 ? `${photo.shutter} s` : `1/${Math.round(1 / photo.shutter)} s`;
-  return [
-    when(photo), photo.camera, photo.lens, photo.focal_length && `${photo.focal_length} mm`,
-    photo.aperture && `f/${photo.aperture}`, photo.shutter && shutter, photo.iso && `ISO ${photo.iso}`,
-    photo.width && `${photo.width} x ${photo.height} px`, photo.format,
-  ].filter(Boolean).join(" \u00b7 ");
 }
 
 function frameOf(photo, source, alt) {

@@ -26,7 +26,7 @@ from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import unescape
 from cgiaa_cli.report.weakest import FOCAL_RANGES, focal_range, standing, weakest, weakest_by
 
-__all__ = ["Library", "critique_of", "read_library"]
+__all__ = ["Library", "common_root", "critique_of", "photo_rows", "read_library"]
 
 _SHOWN = ("score", "spread", "technical", "complexity", "focal_length", "aperture", "shutter", "iso", "width", "height")
 _SAID = ("score", "percentile", "library_percentile", "text", "source")
@@ -72,7 +72,7 @@ def read_library(cache: Cache, scorer: int, hits: Sequence[Hit], folder: Path, n
     # so that `cgiaa groups --keep-all ID` knows the groups that the page shows
     remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
     left_out = set(culled(photos, found))
-    root = _root([path for paths in photos.paths for path in paths])
+    root = common_root([path for paths in photos.paths for path in paths])
     number = {path: i for i, paths in enumerate(photos.paths) for path in paths}
     stands = standing(photos.scores[:, 1 : 1 + len(ATTRIBUTES)])
     rows = _rows(cache, scorer, photos, root, folder)
@@ -99,21 +99,31 @@ def _rows(cache: Cache, scorer: int, photos: Photos, root: str, folder: Path) ->
         Hit(paths[0], int(content), float(value))
         for paths, content, value in zip(photos.paths, photos.ids, photos.values, strict=True)
     ]
-    records = {record["path"]: record for record in selecting.records(cache, scorer, first)}
+    rows = photo_rows(cache, scorer, first, [paths[1:] for paths in photos.paths], root)
+    for row, hit in zip(rows, first, strict=True):
+        row["link"] = _link(hit.path, folder)
+    return rows
+
+
+def photo_rows(
+    cache: Cache, scorer: int, hits: Sequence[Hit], copies: Sequence[Sequence[str]], root: str
+) -> list[dict[str, Any]]:
+    """What a page is told of photos: names, scores, EXIF.
+
+    Args:
+        copies: of each photo the other paths that it lies at.
+        root: left out of the paths.
+    """
+    records = {record["path"]: record for record in selecting.records(cache, scorer, hits)}
     rows = []
-    for hit, (path, *copies) in zip(first, photos.paths, strict=True):
+    for hit, others in zip(hits, copies, strict=True):
         # another process may have forgotten a photo since it was selected
-        known = row_json(records.get(path) or {"path": path})
+        known = row_json(records.get(hit.path) or {"path": hit.path})
         row: dict[str, Any] = {name: _number(known[name]) for name in _SHOWN}
         row |= {name: _number((known["attributes"] or {}).get(name)) for name in ATTRIBUTES}
         row |= {name: known[name] for name in ("taken_at", "camera", "lens", "format")}
-        row |= {
-            "path": path.removeprefix(root),
-            "name": os.path.basename(path),
-            "link": _link(path, folder),
-            "value": _number(hit.value),
-        }
-        row["copies"] = [copy.removeprefix(root) for copy in copies]
+        row |= {"path": hit.path.removeprefix(root), "name": os.path.basename(hit.path), "value": _number(hit.value)}
+        row["copies"] = [copy.removeprefix(root) for copy in others]
         row["focal"] = focal_range(row["focal_length"])
         rows.append(row)
     return rows
@@ -126,7 +136,7 @@ def _number(value: float | None) -> float | None:
     return value if isinstance(value, int) else float(f"{value:.5g}")
 
 
-def _root(paths: Sequence[str]) -> str:
+def common_root(paths: Sequence[str]) -> str:
     """The folder that all photos lie in, with a separator at its end; empty where there is none."""
     try:
         return os.path.join(os.path.commonpath([os.path.dirname(path) for path in paths]), "")

@@ -1,4 +1,4 @@
-/* The keyboard, the theme, printing; and the beginning. */
+/* The keyboard, printing; and the beginning. */
 
 /* ---- keyboard ---- */
 
@@ -56,23 +56,8 @@ document.addEventListener("keydown", (event) => {
   if (act || (!dialog.open && inGrid(event))) event.preventDefault();
 });
 
-/* ---- theme, print ---- */
+/* ---- print ---- */
 
-const THEMES = ["auto", "light", "dark"];
-function setTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  $("theme").textContent = `Theme: ${theme}`;
-  try { localStorage.setItem("cgiaa-theme", theme); } catch { /* a page from a stick may not keep anything */ }
-}
-function nextTheme() {
-  const now = document.documentElement.dataset.theme || "auto";
-  setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
-}
-let kept = "auto";
-try { kept = localStorage.getItem("cgiaa-theme") || "auto"; } catch { /* the same */ }
-setTheme(THEMES.includes(kept) ? kept : "auto");
-$("theme").addEventListener("click", nextTheme);
 $("keys").addEventListener("click", () => $("help").showModal());
 
 // all tiles, and their pictures decoded: what is not there when printing starts stays blank on the paper

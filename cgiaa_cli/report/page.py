@@ -19,7 +19,7 @@ from cgiaa_cli.paths import escape
 
 __all__ = ["check_target", "embed", "write_page"]
 
-_SCRIPTS = ("base.js", "charts.js", "filters.js", "photo.js", "main.js")
+_SCRIPTS = ("shared.js", "base.js", "charts.js", "filters.js", "photo.js", "main.js")
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 

@@ -1,0 +1,140 @@
+"""The photos of the page: few numbers of each in memory, the rest is read from the cache for those that are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.curation.select import Hit
+from cgiaa_cli.inference.scores import ATTRIBUTES
+from cgiaa_cli.report.library import common_root, photo_rows
+
+__all__ = ["ORDERS", "Gallery", "View"]
+
+SCORES = ("score", *ATTRIBUTES, "technical", "spread", "complexity")
+ORDERS = ("value", *SCORES, "taken_at", "path")
+"""What the page can order by; `value` is what the command line asked for."""
+
+CHUNK = 500  # SQLite takes 999 parameters at least
+
+_QUERY = (
+    f"SELECT c.id, c.camera, c.lens, c.taken_at, {', '.join(f's.{name}' for name in SCORES)} "
+    "FROM contents c JOIN scores s ON s.scorer_id = ? AND s.content_id = c.id WHERE c.id IN "
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """Which photos to show, in which order.
+
+    Attributes:
+        order: one of `ORDERS`.
+        find: words that all have to be in a photo's names, camera, lens or time.
+        among: numbers of the photos to look at; None: all.
+    """
+
+    order: str = "value"
+    turned: bool = False
+    find: str = ""
+    among: frozenset[int] | None = None
+
+
+@dataclass
+class Gallery:
+    """n contents in the order of the command line; the place in it is a photo's number.
+
+    Attributes:
+        ids: of the contents.
+        paths: escaped, all that a content lies at, the shortest first: mostly the original.
+        values: what the command line orders by.
+    """
+
+    cache: Cache
+    scorer: int
+    ids: list[int] = field(default_factory=list)
+    paths: list[tuple[str, ...]] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, cache: Cache, scorer: int, hits: Iterable[Hit]) -> Gallery:
+        """The gallery of a selection."""
+        paths: dict[int, list[str]] = {}
+        values: dict[int, float] = {}
+        for hit in hits:
+            paths.setdefault(hit.content_id, []).append(hit.path)
+            values.setdefault(hit.content_id, hit.value)
+        ordered = [tuple(sorted(some, key=lambda path: (len(path), path))) for some in paths.values()]
+        return cls(cache, scorer, list(paths), ordered, list(values.values()))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def numbers(self) -> dict[int, int]:
+        """Of each content its number."""
+        return {content: number for number, content in enumerate(self.ids)}
+
+    @cached_property
+    def root(self) -> str:
+        """The folder that all photos lie in, with a separator at its end."""
+        return common_root([path for paths in self.paths for path in paths])
+
+    def hits(self) -> list[Hit]:
+        """Every file, as a selection gives it."""
+        return [Hit(path, self.ids[i], self.values[i]) for i, paths in enumerate(self.paths) for path in paths]
+
+    def rows(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """What the page shows of some photos.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        first = [Hit(self.paths[i][0], self.ids[i], self.values[i]) for i in numbers]
+        rows = photo_rows(self.cache, self.scorer, first, [self.paths[i][1:] for i in numbers], self.root)
+        return [{"number": number, **row} for number, row in zip(numbers, rows, strict=True)]
+
+    @cached_property
+    def _columns(self) -> list[tuple[Any, ...]]:
+        """camera, lens, taken_at and `SCORES` of each photo; read when somebody first asks for an order of the page."""
+        found: dict[int, tuple[Any, ...]] = {}
+        wanted = iter(self.ids)
+        while part := list(islice(wanted, CHUNK)):
+            with self.cache.guard():
+                rows = self.cache.conn.execute(f"{_QUERY}({','.join('?' * len(part))})", (self.scorer, *part))
+                found.update((row[0], row[1:]) for row in rows)
+        unknown = (None,) * (3 + len(SCORES))  # another process may have forgotten it meanwhile
+        return [found.get(content, unknown) for content in self.ids]
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """Of each photo all that can be found, in lower case."""
+        texts = []
+        for paths, (camera, lens, taken_at, *_) in zip(self.paths, self._columns, strict=True):
+            said = [camera, lens, (taken_at or "").replace("T", " ")]
+            texts.append("\n".join([*(path.removeprefix(self.root) for path in paths), *filter(None, said)]).lower())
+        return texts
+
+    def show(self, view: View) -> list[int]:
+        """The numbers of the photos of a view, in its order; what is not known comes last.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        found = [i for i in range(len(self)) if view.among is None or i in view.among]
+        words = view.find.lower().split()
+        if words:
+            found = [i for i in found if all(word in self._texts[i] for word in words)]
+        if view.order == "value":
+            return found[::-1] if view.turned else found
+        if view.order == "path":
+            return sorted(found, key=lambda i: self.paths[i][0], reverse=view.turned)
+        column = 2 if view.order == "taken_at" else 3 + SCORES.index(view.order)
+        keys = {i: self._columns[i][column] for i in found}
+        known = [i for i in found if keys[i] is not None]
+        best_first = view.order != "taken_at"
+        known.sort(key=lambda i: keys[i], reverse=best_first != view.turned)
+        return known + [i for i in found if keys[i] is None]

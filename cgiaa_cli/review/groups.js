@@ -1,0 +1,82 @@
+/* Groups: the keeper of each and why the others give way, and deciding on a whole group at once. */
+
+const spoken = (kind) => kind.replace("_", "-");
+const CARDS = 12;
+const MEMBERS = 24; // of a group; the rest at a click: a camera left running makes thousands
+const cards = document.querySelector(".cards");
+let drawn = 0;
+
+function card(group) {
+  const node = make("article", { className: "card" });
+  const numbers = [...new Set(group.members.map((member) => member.photo))];
+  const kept = new Set(group.members.filter((member) => member.kept).map((member) => member.photo));
+  const whole = group.protected ? ", kept whole" : group.keep_all ? ", kept whole as was decided" : "";
+  const act = (text, title, done) => {
+    const button = make("button", { type: "button", title }, text);
+    button.addEventListener("click", done);
+    return button;
+  };
+  const verdicts = () => Object.fromEntries(numbers.map((number) => [number, kept.has(number) ? "pick" : "reject"]));
+  const box = make("div", { className: "members" });
+  const add = (members) => box.append(...members.map((member) => {
+    const one = tile(member.photo);
+    if (member.kept) one.classList.add("keep");
+    one.addEventListener("click", (event) => (event.ctrlKey || event.metaKey ? mark(member.photo) : look(member.photo, numbers)));
+    return make("div", { className: "member" }, one,
+      make("p", { title: member.path }, member.kept ? make("b", {}, "keep: ") : null, member.reason));
+  }));
+  add(group.members.slice(0, MEMBERS));
+  node.append(
+    make("h3", {}, `${spoken(group.kind)}, ${count(group.members.length, "photo")}${whole} `, make("span", { title: `to keep all: cgiaa groups --keep-all ${group.id}` }, group.id)),
+    make("p", { className: "bar" },
+      act(kept.size === numbers.length ? "Pick all" : "Pick the keeper, reject the others", "One step to undo", () => decide(verdicts())),
+      numbers.length > 1 ? act("Side by side", "The first of them, up to four", () => lookAt(numbers.slice(0, 4))) : null,
+      group.protected ? null : act(group.keep_all ? "No longer keep all" : "Keep all", "Remember that every photo of it is wanted", () => keep(group, node))),
+    box);
+  let rest = group.members.slice(MEMBERS);
+  if (rest.length) {
+    const more = make("button", { type: "button" }, `and ${count(rest.length, "other")}`);
+    more.addEventListener("click", trying(async () => {
+      await fetchRows(rest.slice(0, CHUNK).map((member) => member.photo));
+      add(rest.slice(0, CHUNK));
+      rest = rest.slice(CHUNK);
+      more.textContent = `and ${count(rest.length, "other")}`;
+      if (!rest.length) more.remove();
+    }));
+    node.append(more);
+  }
+  return node;
+}
+
+const keep = trying(async (group, node) => {
+  const state = await tell("keep", { at: group.at, keep: !group.keep_all });
+  hear(state);
+  node.replaceWith(card(state.group));
+});
+
+async function grow() {
+  const found = await ask(`groups?start=${drawn}&count=${CARDS}&kind=${$("kind").value}`);
+  if (!found.ready) {
+    $("groups-count").textContent = "Looking for groups ...";
+    return setTimeout(trying(async () => { if (!$("groups").hidden && !drawn) await grow(); }), 700);
+  }
+  const first = (group) => group.members.slice(0, MEMBERS).map((member) => member.photo);
+  await fetchRows([...new Set(found.groups.flatMap(first))]);
+  cards.append(...found.groups.map(card));
+  drawn += found.groups.length;
+  const options = Object.entries(found.kinds).map(([kind, n]) => make("option", { value: kind, selected: kind === $("kind").value }, `${spoken(kind)} (${n})`));
+  $("kind").replaceChildren(make("option", { value: "" }, "all"), ...options);
+  const none = found.error || "No photo belongs to another.";
+  $("groups-count").textContent = found.total ? count(found.total, "group") : none;
+  $("more").hidden = drawn >= found.total;
+  $("more").textContent = `More groups (${(found.total - drawn).toLocaleString("en")})`;
+  return null;
+}
+
+const showGroups = trying(async () => {
+  drawn = 0;
+  cards.replaceChildren();
+  await grow();
+});
+$("kind").addEventListener("input", showGroups);
+$("more").addEventListener("click", trying(grow));
