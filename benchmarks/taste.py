@@ -1,11 +1,13 @@
 """What `cgiaa taste` gains from 20 to 200 ratings, for simulated users on photos with known ratings.
 
-    python benchmarks/taste.py --data DATA [--db CACHE] [--draws 20]
+    python benchmarks/taste.py --data DATA [--db CACHE] [--draws 20] [--choices]
 
 DATA holds `oasis_scenes` and `oasis_objects_animals` (see docs/data.md); the cache is made where it is not there. Two
 users rate some of the photos with one to five stars, as many of each: `crowd` by the mean beauty that a hundred people
 and more gave, and `own`, who adds to that a liking for warm and empty frames. The order is judged on the rest of the
-photos (SRCC with the user's rating before it became stars). On two busy cores numpy is quicker with
+photos (SRCC with the user's rating before it became stars). With --choices they choose between two photos instead, as
+the page of `cgiaa review` asks them to, of one half of the photos, and the order of the other half is judged; a third
+user, `chance`, answers at random, so nothing of his should ever be kept. On two busy cores numpy is quicker with
 OPENBLAS_NUM_THREADS=1.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import random
 import tempfile
 import time
 from dataclasses import dataclass
@@ -25,12 +28,14 @@ from cgiaa_cli import bundles
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.paths import absolute, escape
 from cgiaa_cli.pipeline import run_scan
+from cgiaa_cli.review.pairs import Asked, next_pair
 from cgiaa_cli.taste.explain import likings
 from cgiaa_cli.taste.learn import Rated, learn, srcc
 from cgiaa_cli.taste.photos import facts_of, read_rated
 
 SETS = ("oasis_scenes", "oasis_objects_animals")
 COUNTS = (20, 50, 100, 200)
+CHOICES = (30, 50, 100, 200)
 
 Floats = NDArray[np.float64]
 
@@ -48,16 +53,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--db", type=Path, help="the cache; by default one in a temporary folder")
     parser.add_argument("--draws", type=int, default=20, help="of rated photos, for each number of ratings")
+    parser.add_argument("--choices", action="store_true", help="choices between two photos in the place of stars")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cgiaa-bench-") as temporary:
         db = options.db or Path(temporary) / "cache.sqlite"
-        print("| photos | user | ratings | kept | default SRCC | gain, mean | gain, worst draw | gain if always kept "
-              "| warmer / emptier said | s |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+        what = "choices" if options.choices else "ratings"
+        said = "right about choices, default / taste" if options.choices else "warmer / emptier said"
+        print(f"| photos | user | {what} | kept | default SRCC | gain, mean | gain, worst draw | gain if always kept "
+              f"| {said} | s |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
         for name in SETS:
             crowd = read(options.data / name, db)
-            for user, found in (("crowd", crowd), ("own", own(crowd))):
-                for count in COUNTS:
-                    report(f"{name} ({len(crowd.photos)})", user, found, count, options.draws)
+            users = {"crowd": crowd, "own": own(crowd)} | ({"chance": crowd} if options.choices else {})
+            for user, found in users.items():
+                for count in CHOICES if options.choices else COUNTS:
+                    title = f"{name} ({len(crowd.photos)})"
+                    (report_choices if options.choices else report)(title, user, found, count, options.draws)
 
 
 def read(folder: Path, db: Path) -> Set:
@@ -90,8 +100,7 @@ def report(name: str, user: str, found: Set, count: int, draws: int) -> None:
     kept, default, gains, always, seconds = 0, [], [], [], []
     words = np.zeros(2, int)
     for draw in range(draws):
-        random = np.random.default_rng(draw)
-        order = random.permutation(len(photos))
+        order = np.random.default_rng(draw).permutation(len(photos))
         if len(photos) - count < 20:  # too few to judge by
             return
         rated, rest = order[:count], order[count:]
@@ -109,6 +118,40 @@ def report(name: str, user: str, found: Set, count: int, draws: int) -> None:
     print(
         f"| {name} | {user} | {count} | {kept} of {draws} | {np.mean(default):.3f} | {np.mean(gains):+.3f} "
         f"| {min(gains):+.3f} | {np.mean(always):+.3f} | {words[0]} / {words[1]} | {np.median(seconds):.1f} |",
+        flush=True,
+    )
+
+
+def report_choices(name: str, user: str, found: Set, count: int, draws: int) -> None:
+    photos = found.photos
+    kept, default, gains, always, seconds, right = 0, [], [], [], [], []
+    for draw in range(draws):
+        order = np.random.default_rng(draw).permutation(len(photos))
+        pool, rest = order[: len(photos) // 2], order[len(photos) // 2 :]
+        values, chance = photos.default[pool].tolist(), random.Random(draw)
+        pairs: dict[tuple[int, int], tuple[int, int]] = {}
+        while len(pairs) < count:
+            asked = next_pair(Asked(values, [], {}, set(), pairs.keys()), chance)
+            assert asked is not None
+            one, other = sorted(asked[0])
+            liked = (
+                chance.random() < 0.5 if user == "chance" else photos.ratings[pool[one]] > photos.ratings[pool[other]]
+            )
+            pairs[one, other] = (one, other) if liked else (other, one)
+        began = time.perf_counter()
+        none = np.full(len(pool), np.nan)
+        learnt = learn(Rated(photos.vectors[pool], photos.scores[pool], none, np.array(list(pairs.values()))))
+        seconds.append(time.perf_counter() - began)
+        default.append(srcc(photos.default[rest], photos.ratings[rest]))
+        always.append(srcc(learnt.head(photos.vectors[rest], photos.scores[rest]), photos.ratings[rest]) - default[-1])
+        gains.append(always[-1] if learnt.kept else 0.0)
+        kept += learnt.kept
+        assert learnt.choices is not None
+        right.append((learnt.choices.default, learnt.choices.taste))
+    shares = " / ".join(f"{share:.0%}" for share in np.mean(right, axis=0))
+    print(
+        f"| {name} | {user} | {count} | {kept} of {draws} | {np.mean(default):.3f} | {np.mean(gains):+.3f} "
+        f"| {min(gains):+.3f} | {np.mean(always):+.3f} | {shares} | {np.median(seconds):.1f} |",
         flush=True,
     )
 

@@ -175,12 +175,12 @@ def test_the_endless_penalty_is_the_default() -> None:
     design = module._Design(rated)
     every = np.arange(40)
     fit = design.fit(every)
-    endless = design.head(every, fit, math.inf)
+    endless = design.head(fit, math.inf)
     assert srcc(endless(rated.vectors, rated.scores), rated.default) == pytest.approx(1)
     assert not endless.vector.any()
     for strength in (0.001, 1.0):
-        head = design.head(every, fit, strength)
-        direct = design.predict(every, fit, strength, every)
+        head = design.head(fit, strength)
+        direct = design.predict(fit, strength, every)
         assert head(rated.vectors, rated.scores) == pytest.approx(direct)
 
 
@@ -197,7 +197,7 @@ def test_leaving_out_is_what_fitting_without_them_gives(count: int, monkeypatch:
         for group in np.unique(groups):
             train, test = every[groups != group], every[groups == group]
             # the penalty is of the photos that are there, in `choose` of all of them
-            found = design.predict(train, design.fit(train), strength * count / len(train), test)
+            found = design.predict(design.fit(train), strength * count / len(train), test)
             error += float(((found - rated.ratings[test]) ** 2).sum())
         return error
 
@@ -217,7 +217,7 @@ def test_the_interval_is_that_of_drawing_photos_anew() -> None:
     rated, _ = made(40)
     random = np.random.default_rng(0)
     other = rated.ratings + random.normal(size=40)
-    low, high = module._interval(other, rated.default, rated.ratings, np.random.default_rng(1))
+    low, high = module._Judged(rated, other, np.zeros(0), np.zeros(0, bool)).interval(np.random.default_rng(1))
     gains = []
     for _ in range(2000):
         drawn = random.integers(40, size=40)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +48,12 @@ def learn(  # its parameters are the command line
             "--ratings", metavar="CSV", help="Columns path and rating (a number, pick or reject); repeatable."
         ),
     ] = None,
+    choices: Annotated[
+        bool,
+        typer.Option(
+            "--choices", help="Also the picks, rejects and choices made with `cgiaa review`, all that are in the cache."
+        ),
+    ] = False,
     measure: Annotated[
         bool,
         typer.Option("--measure/--no-measure", help="Open up to 400 rated photos to say in words what is liked."),
@@ -59,21 +65,24 @@ def learn(  # its parameters are the command line
     jobs: Jobs = None,
     exclude: Exclude = None,
 ) -> None:
-    """Learn from stars, rejects and picks, and keep the result if it beats the default on ratings held out.
+    """Learn from stars, rejects, picks and choices, and keep the result if it beats the default on those held out.
 
     Exit 1 if it does not, and then nothing is kept; 3 if some photos failed.
     """
     kept.check_name(name)
-    if not paths and not ratings:
-        raise UsageError("no ratings are named", mend="name folders with rated photos, or --ratings FILE.csv")
+    if not paths and not ratings and not choices:
+        raise UsageError(
+            "no ratings are named", mend="name folders with rated photos, --ratings FILE.csv, or --choices"
+        )
     if device not in (None, *DEVICES):
         raise UsageError(f"device '{device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
     from cgiaa_cli import bundles
     from cgiaa_cli.cache.store import Cache
 
     bundle = bundles.load(model, verify=False)
-    opinions, failed = _opinions(paths or [], ratings or [], exclude or [])
-    there = [path for path in opinions if os.path.lexists(unescape(path))]
+    decided = _decided(db) if choices else _Decided()
+    opinions, failed = _opinions(paths or [], ratings or [], exclude or [], decided)
+    there = [path for path in (opinions | decided.paths) if os.path.lexists(unescape(path))]
     if opinions and not there:
         raise UsageError(
             f"not one of the {len(opinions)} rated photos is there, {next(iter(opinions))} for one",
@@ -82,7 +91,7 @@ def learn(  # its parameters are the command line
     if there and not no_scan:
         _scan([unescape(path) for path in there], db, model, device, jobs)
     with Cache.open(db, create=not no_scan) as cache:
-        good = _learn(name, bundle, cache, opinions, measure)
+        good = _learn(name, bundle, cache, opinions, decided.pairs, measure)
     for path, error in failed:
         _say(f"{path}: {error}")
     if failed:
@@ -91,12 +100,42 @@ def learn(  # its parameters are the command line
         raise typer.Exit(NOTHING)
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided on pages of `cgiaa review`.
+
+    Attributes:
+        verdicts: pick or reject, by escaped path.
+        pairs: the better and the worse content of each choice.
+        paths: those of the photos of the choices, as keys.
+    """
+
+    verdicts: dict[str, str] = field(default_factory=dict)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    paths: dict[str, float] = field(default_factory=dict)
+
+
+def _decided(db: Path | None) -> _Decided:
+    from cgiaa_cli.cache.store import Cache
+    from cgiaa_cli.review import decisions
+
+    with Cache.open(db, create=False) as cache:
+        given = {content: verdict for content, verdict in decisions.verdicts(cache).items() if verdict}
+        pairs = list(decisions.better_of(decisions.choices(cache)))
+        if not given and not pairs:
+            raise UsageError("nothing is decided yet", path=escape(cache.path), mend="decide with: cgiaa review PATH")
+        where = decisions.paths_of(cache, {*given, *(content for pair in pairs for content in pair)})
+    verdicts = {path: verdict for content, verdict in given.items() for path in where.get(content, ())}
+    chosen = dict.fromkeys(content for pair in pairs for content in pair)
+    return _Decided(verdicts, pairs, {path: 0.0 for content in chosen for path in where.get(content, ())})
+
+
 def _opinions(
-    paths: Sequence[Path], files: Sequence[Path], exclude: Sequence[str]
+    paths: Sequence[Path], files: Sequence[Path], exclude: Sequence[str], decided: _Decided
 ) -> tuple[dict[str, float], list[tuple[str, str]]]:
-    """Ratings by escaped path, those of files before those of photos; and what could not be read."""
+    """Ratings by escaped path, those of files before those of pages before those of photos; what could not be read."""
     from cgiaa_cli.library.walk import Skipped, walk
-    from cgiaa_cli.taste.ratings import read_csv, read_xmp
+    from cgiaa_cli.taste.ratings import PICKED, REJECTED, read_csv, read_xmp
 
     found: dict[str, float] = {}
     failed: list[tuple[str, str]] = []
@@ -111,9 +150,14 @@ def _opinions(
 
     if paths:
         found.update(read_xmp(photos(), lambda path, error: failed.append((path, error))))
+    for path, verdict in decided.verdicts.items():
+        if verdict == "reject":
+            found[path] = REJECTED
+        else:
+            found.setdefault(path, PICKED)  # stars say more
     for one in written:
         found |= one
-    if not found and paths and not files:
+    if not found and paths and not files and not decided.pairs:
         _say("no photo there has a rating by somebody else than cgiaa")
     return found, failed
 
@@ -127,14 +171,21 @@ def _scan(photos: Sequence[Path], db: Path | None, model: str | None, device: st
         run_scan(photos, db, model, device, jobs=jobs, on_progress=on_progress)
 
 
-def _learn(name: str, bundle: Bundle, cache: Cache, opinions: dict[str, float], measure: bool) -> bool:
+def _learn(
+    name: str,
+    bundle: Bundle,
+    cache: Cache,
+    opinions: dict[str, float],
+    chosen: Sequence[tuple[int, int]],
+    measure: bool,
+) -> bool:
     """Learn, say what came of it, and keep it where that is right; whether it was."""
     from cgiaa_cli.cache.store import now
     from cgiaa_cli.taste.explain import likings
     from cgiaa_cli.taste.learn import learn as fit
     from cgiaa_cli.taste.photos import facts_of, read_rated
 
-    rated, paths, unknown = read_rated(cache, cache.scorer_id(*bundle.scorer), opinions)
+    rated, paths, unknown = read_rated(cache, cache.scorer_id(*bundle.scorer), opinions, chosen)
     for path in unknown[:NAMED]:
         _say(f"{path}: rated, but the cache has no scores of it; its rating is left out")
     if len(unknown) > NAMED:
@@ -142,15 +193,20 @@ def _learn(name: str, bundle: Bundle, cache: Cache, opinions: dict[str, float], 
     with _counted() as done:
         facts = facts_of(rated, paths, measure, done)
     found = fit(rated)
-    liked = likings(facts, found.held_out, rated.ratings, rated.default)
-    measured = {
+    of = rated.rated  # the words are about ratings
+    liked = likings(
+        {fact: values[of] for fact, values in facts.items()}, found.held_out[of], rated.ratings[of], rated.default[of]
+    )
+    measured: dict[str, Any] = {
         "default": round(found.default, 4),
         "taste": round(found.taste, 4),
         "gain": round(found.gain[0], 4),
         "gain_95": [round(limit, 4) for limit in found.gain[1:]],
         "likes": [asdict(one) for one in liked],
     }
-    taste = kept.Taste(name, bundle.scorer, now(), len(rated), measured, tuple(one.words for one in liked), found.head)
+    if found.choices:
+        measured["choices"] = {"made": len(rated.pairs)} | {k: round(v, 4) for k, v in asdict(found.choices).items()}
+    taste = kept.Taste(name, bundle.scorer, now(), len(of), measured, tuple(one.words for one in liked), found.head)
     if not found.kept:
         taste = replace(taste, likes=())
     _print(taste)
@@ -168,11 +224,21 @@ def _print(taste: kept.Taste) -> None:
 
     told = taste.measured
     low, high = told["gain_95"]
-    typer.echo(f"{taste.name}: {taste.ratings} rated photos, model {printable(taste.scorer[0])} {taste.scorer[1]}")
-    typer.echo(f"agreement with ratings held out (SRCC): default {told['default']:.3f}, taste {told['taste']:.3f}")
+    typer.echo(f"{taste.name}: {_learnt_from(taste)}, model {printable(taste.scorer[0])} {taste.scorer[1]}")
+    if taste.ratings:
+        typer.echo(f"agreement with ratings held out (SRCC): default {told['default']:.3f}, taste {told['taste']:.3f}")
+    if chosen := told.get("choices"):
+        shares = f"default {chosen['default']:.1%}, taste {chosen['taste']:.1%}"
+        typer.echo(f"right about choices held out ({chosen['count']}): {shares}")
     typer.echo(f"gain {told['gain']:+.3f} (95 %: {low:+.3f} to {high:+.3f})")
     if low > 0:
         typer.echo(sentence(taste.likes))
+
+
+def _learnt_from(taste: kept.Taste) -> str:
+    chosen = taste.measured.get("choices", {}).get("made", 0)
+    parts = [f"{taste.ratings} rated photos"] if taste.ratings else []
+    return " and ".join([*parts, *([f"{chosen} choices"] if chosen else [])])
 
 
 @app.command("list")
@@ -190,9 +256,11 @@ def list_(json_: JSON = False) -> None:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     for row in rows:
-        gain = row["measured"]["gain"]
+        gain, chosen = row["measured"]["gain"], row["measured"].get("choices")
+        counts = [f"{row['ratings']} ratings"] if row["ratings"] or not chosen else []
+        counts += [f"{chosen['made']} choices"] if chosen else []
         typer.echo(
-            f"{row['name']}  {row['ratings']} ratings  gain {gain:+.3f}  {printable(row['model'])}  {row['made'][:10]}"
+            f"{row['name']}  {', '.join(counts)}  gain {gain:+.3f}  {printable(row['model'])}  {row['made'][:10]}"
         )
     if not rows:
         _say("there is no taste yet; learn one: cgiaa taste learn NAME PATH")

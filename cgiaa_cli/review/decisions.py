@@ -5,11 +5,11 @@ A decision hangs on the content, so whatever happens to the file's name, it stay
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cgiaa_cli.cache.store import Cache, now
 
-__all__ = ["PICK", "REJECT", "VERDICTS", "Pair", "better_of", "choices", "choose", "decide", "verdicts"]
+__all__ = ["PICK", "REJECT", "VERDICTS", "Pair", "better_of", "choices", "choose", "decide", "paths_of", "verdicts"]
 
 PICK, REJECT = "pick", "reject"
 VERDICTS = (PICK, REJECT)
@@ -74,3 +74,18 @@ def choose(cache: Cache, pair: Pair, better: int | None, *, forget: bool = False
 def better_of(made: Mapping[Pair, int | None]) -> Sequence[Pair]:
     """(better, worse) of each pair of which one is better."""
     return [(better, other if better == one else one) for (one, other), better in made.items() if better is not None]
+
+
+def paths_of(cache: Cache, contents: Iterable[int]) -> dict[int, list[str]]:
+    """Where each content lies, escaped; without those that are nowhere any more.
+
+    Raises:
+        CacheError: the cache cannot be read.
+    """
+    found: dict[int, list[str]] = {}
+    text = "SELECT path FROM files WHERE content_id = ? AND missing_at IS NULL ORDER BY path"
+    with cache.guard():
+        for content in contents:
+            if paths := [row[0] for row in cache.conn.execute(text, (content,))]:
+                found[content] = paths
+    return found

@@ -298,7 +298,11 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (typing) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Escape") {
+      event.preventDefault(); // which would empty the field
+      event.target.blur();
+      goTo(at);
+    }
     return;
   }
   if ($("help").open || $("sidecars").open) return;

@@ -1,7 +1,8 @@
-"""Which two photos to ask about next: near each other in the order, so that the answer says something new.
+"""Which two photos to ask about next.
 
-Two frames of one group and two photos of different ones take turns. The first say which details count, the second
-which photos are liked; a taste that knew only the first could not order a library.
+Three kinds of questions take turns: two frames of one group, two photos that rank next to each other, and any two. The
+first say which details count, the second which photos are liked where the default score cannot tell. A taste that knew
+only these would be sure of small differences and wrong about large ones, which is what the third are for.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class Asked:
 
 def next_pair(known: Asked, chance: random.Random) -> tuple[Pair, bool] | None:
     """Two photos to choose between, in a random order, and whether they are of one group; None: no pair is left."""
-    # a parity that a taken back answer restores, so that undoing asks the same kind of question again
-    kinds = [_of_group, _of_library] if len(known.asked) % 2 == 0 else [_of_library, _of_group]
-    for kind in kinds:
+    # by the number of answers: taking one back asks the same kind of question again
+    turn = len(known.asked) % len(_KINDS)
+    for kind in (*_KINDS[turn:], *_KINDS[:turn]):
         for left, right in kind(known, chance):
             if _sorted(left, right) not in known.asked:
                 pair = (left, right) if chance.random() < 0.5 else (right, left)
@@ -70,14 +71,24 @@ def _of_group(known: Asked, chance: random.Random) -> Iterator[Pair]:
             yield from pairwise(frames[: PER_GROUP + 1])
 
 
-def _of_library(known: Asked, chance: random.Random) -> Iterator[Pair]:
-    """Neighbours in the order of all photos: first of those that nobody was asked about."""
+def _near(known: Asked, chance: random.Random) -> Iterator[Pair]:
+    """Photos that rank next to each other."""
+    yield from _drawn(known, chance, 1)
+
+
+def _any(known: Asked, chance: random.Random) -> Iterator[Pair]:
+    """Photos that rank anywhere."""
+    yield from _drawn(known, chance, len(known.values))
+
+
+def _drawn(known: Asked, chance: random.Random, reach: int) -> Iterator[Pair]:
+    """Two photos at most `reach` places from each other, first of those that nobody was asked about."""
     order = sorted((i for i in range(len(known.values)) if i not in known.out), key=lambda i: -known.values[i])
     seen = {i for pair in known.asked for i in pair}
-    for some, reach in (([i for i in order if i not in seen], 1), (order, 4)):
+    for some, far in (([i for i in order if i not in seen], reach), (order, max(reach, 4))):
         for _ in range(TRIES if len(some) > 1 else 0):
             at = chance.randrange(len(some) - 1)
-            other = min(at + chance.randint(1, reach), len(some) - 1)
+            other = min(at + chance.randint(1, far), len(some) - 1)
             if _strangers(known, some[at], some[other]):
                 yield some[at], some[other]
     if len(order) <= FEW:
@@ -87,3 +98,6 @@ def _of_library(known: Asked, chance: random.Random) -> Iterator[Pair]:
 def _strangers(known: Asked, left: int, right: int) -> bool:
     family = known.family.get(left)
     return family is None or family != known.family.get(right)
+
+
+_KINDS = (_of_group, _near, _any)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -34,11 +34,14 @@ MEASURED = 400  # photos that are opened for the words, at most: the rest would 
 Floats = NDArray[np.float64]
 
 
-def read_rated(cache: Cache, scorer: int, ratings: Mapping[str, float]) -> tuple[Rated, list[str], list[str]]:
-    """The rated photos that have scores, each content once, with the mean of its ratings.
+def read_rated(
+    cache: Cache, scorer: int, ratings: Mapping[str, float], chosen: Sequence[tuple[int, int]] = ()
+) -> tuple[Rated, list[str], list[str]]:
+    """The rated photos that have scores, each content once, with the mean of its ratings; and choices between photos.
 
     Args:
         ratings: by escaped absolute path.
+        chosen: the better and the worse content of each choice.
 
     Returns:
         The photos (of more than `MOST`, some; of a burst, some), the path of each, and the paths of which the cache has
@@ -65,11 +68,36 @@ def read_rated(cache: Cache, scorer: int, ratings: Mapping[str, float]) -> tuple
     ids = list(given)
     if len(ids) > MOST:
         ids = [ids[i] for i in np.sort(np.random.default_rng(0).permutation(len(ids))[:MOST])]
+    path |= _paths(cache, scorer, {key for pair in chosen for key in pair} - set(path))
+    pairs = [pair for pair in chosen if pair[0] in path and pair[1] in path][-MOST:]
+    ids += sorted({key for pair in pairs for key in pair} - set(ids))
+    place = {key: i for i, key in enumerate(ids)}
     vectors, scores = _numbers(cache, scorer, ids)
-    rated = Rated(vectors, scores, np.array([np.mean(given[key]) for key in ids], np.float64))
+    rated = Rated(
+        vectors,
+        scores,
+        np.array([np.mean(given[key]) if key in given else np.nan for key in ids], np.float64),
+        np.array([(place[better], place[worse]) for better, worse in pairs], np.intp).reshape(-1, 2),
+    )
     kept = rated.thinned()
-    rated = Rated(rated.vectors[kept], rated.scores[kept], rated.ratings[kept])
+    pairs_kept = np.searchsorted(kept, rated.pairs)
+    rated = Rated(rated.vectors[kept], rated.scores[kept], rated.ratings[kept], pairs_kept)
     return rated, [path[ids[i]] for i in kept], [name for name in names if name not in content]
+
+
+def _paths(cache: Cache, scorer: int, contents: Set[int]) -> dict[int, str]:
+    """A path of each content that has scores."""
+    found: dict[int, str] = {}
+    wanted = sorted(contents)
+    for start in range(0, len(wanted), CHUNK):
+        part = wanted[start : start + CHUNK]
+        text = (
+            "SELECT f.content_id, min(f.path) FROM files f JOIN scores s ON s.content_id = f.content_id "
+            f"AND s.scorer_id = ? WHERE f.content_id IN ({','.join('?' * len(part))}) GROUP BY f.content_id"
+        )
+        with cache.guard():
+            found.update(cache.conn.execute(text, (scorer, *part)).fetchall())
+    return found
 
 
 def _numbers(cache: Cache, scorer: int, ids: Sequence[int]) -> tuple[Floats, Floats]:

@@ -1,0 +1,639 @@
+"""The page of `cgiaa review` without a browser: who may ask, what is answered, decisions, sidecars, the command."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunCli, picture, write_tiny_bundle
+from PIL import Image
+from reviewing import EVIL, Client, make_photos, save, scan, served
+
+from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.curation import groups_kept
+from cgiaa_cli.errors import CacheError, CgiaaError, ExtraMissingError, PhotoError, UsageError
+from cgiaa_cli.review import decisions, server
+from cgiaa_cli.review import pictures as pictures_module
+from cgiaa_cli.review.pairs import FEW, PER_GROUP, Asked, next_pair
+from cgiaa_cli.review.pictures import Pictures
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `photos` beside its cache and its bundle; not to be changed."""
+    root = tmp_path_factory.mktemp("review")
+    make_photos(root / "photos")
+    write_tiny_bundle(root / "tiny")
+    scan(root / "photos", root / "cache.sqlite", root / "tiny")
+    return root
+
+
+@pytest.fixture(scope="module")
+def running(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    db = Path(shutil.copy(library / "cache.sqlite", tmp_path_factory.mktemp("page") / "page.sqlite"))
+    with served(library / "photos", db, library / "tiny") as client:
+        yield client
+
+
+@pytest.fixture
+def page(running: Client) -> Client:
+    """The page of which nothing is decided."""
+    with running.review.cache.transaction() as conn:
+        for table in ("decisions", "choices", "keep_all"):
+            conn.execute(f"DELETE FROM {table}")
+    running.review._history.clear()
+    return running
+
+
+# who may ask
+
+
+def test_only_who_knows_the_token_is_answered(page: Client) -> None:
+    assert page.ask("state")[0] == 200
+    for token in ("", "the-toke", "the-token2", "%FF", "other"):
+        status, text, headers = page.ask("state", token=token)
+        assert status == 403 and b"cgiaa review" in text and headers["cache-control"] == "no-store"
+    for path in ("thumb/0.jpg", "page.js", "page.css", ""):
+        assert page.ask(path, token="other")[0] == 403
+        assert page.ask(path)[0] == 200
+
+
+def test_only_this_machine_by_its_name_is_answered(page: Client) -> None:
+    assert page.ask("state", Host=f"localhost:{page.port}")[0] == 200
+    # another site whose name points here
+    for host in ("evil.example", f"evil.example:{page.port}", "127.0.0.1", "127.0.0.1:1", f"127.0.0.1.x:{page.port}"):
+        assert page.ask("state", Host=host)[0] == 403
+
+
+def test_only_the_page_itself_may_change_something(page: Client) -> None:
+    body = {"verdicts": {"0": "pick"}}
+    for origin in ("http://evil.example", "null", f"https://127.0.0.1:{page.port}", f"http://localhost:{page.port}"):
+        assert page.ask("decide", body, Origin=origin)[0] == 403
+    assert page.ask("decide", b"{}", method="DELETE", Origin="x")[0] == 403
+    assert page.json("state")["picks"] == []
+    assert page.json("decide", body)["picks"] == [0]
+    assert page.ask("decide")[0] == 405
+
+
+def test_headers_that_let_nothing_else_in(page: Client) -> None:
+    _, text, headers = page.ask("")
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
+    assert "server" not in headers and b"http" not in text.replace(b"http-equiv", b"")
+    program = page.ask("page.js")[1]
+    assert b"innerHTML" not in program and b"eval(" not in program and program.startswith(b'"use strict";')
+    assert (
+        headers["content-type"].startswith("text/html") and page.ask("icon.svg")[2]["content-type"] == "image/svg+xml"
+    )
+
+
+def test_no_request_names_a_path(page: Client) -> None:
+    for path in ("../../etc/passwd", "thumb/..%2f..%2fetc%2fpasswd.jpg", "thumb//etc/passwd.jpg", "review.html", "x"):
+        assert page.ask(path)[0] == 404
+    count = len(page.review.gallery)
+    assert page.ask(f"thumb/{count}.jpg")[0] == 404 and page.ask("thumb/-1.jpg")[0] == 404
+    assert page.ask("large/0.jpg")[0] == 404 and page.ask(f"critique/{count}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("decide", {"verdicts": {"0": "love"}}),
+        ("decide", {"verdicts": {"999": "pick"}}),
+        ("decide", {"verdicts": {"x": "pick"}}),
+        ("decide", {"verdicts": {}}),
+        ("decide", {}),
+        ("decide", []),
+        ("decide", b"{"),
+        ("choose", {"left": 0, "right": 0, "answer": "left"}),
+        ("choose", {"left": 0, "right": 1, "answer": "both"}),
+        ("choose", {"left": "0", "right": 1, "answer": "left"}),
+        ("keep", {"at": 99, "keep": True}),
+        ("photos?numbers=999", None),
+        ("photos?numbers=a", None),
+        ("list?order=hash", None),
+        ("list?show=mine", None),
+        ("groups?start=x", None),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_said(page: Client, path: str, body: Any) -> None:
+    status, said = page.error(path, body)
+    assert status == 400 and said
+    assert page.json("state") == {"picks": [], "rejects": [], "choices": 0, "steps": 0}
+
+
+def test_a_body_has_a_limit(page: Client) -> None:
+    assert page.ask("decide", b"{}", Content_Length=str(1 << 30))[0] == 413
+
+
+# photos and pictures
+
+
+def test_rows_of_photos(page: Client) -> None:
+    numbers = page.json("list")["numbers"]
+    assert numbers == list(range(len(page.review.gallery))) and len(numbers) == 14
+    rows = page.json(f"photos?numbers={','.join(map(str, numbers))}")["photos"]
+    assert [row["number"] for row in rows] == numbers
+    assert [row["value"] for row in rows] == sorted((row["value"] for row in rows), reverse=True)
+    by_name = {row["name"]: row for row in rows}
+    assert by_name[EVIL]["camera"] == "<script>alert(2)</script>" and by_name[EVIL]["path"] == f"</{EVIL}"
+    assert by_name["single01.jpg"]["copies"] == ["single01 copy.jpg"]  # one photo at two places
+    assert (by_name["turned.jpg"]["width"], by_name["turned.jpg"]["height"]) == (200, 300)
+    assert "latitude" not in by_name["turned.jpg"] and str(page.review.gallery.root) not in json.dumps(rows)
+
+
+def test_orders_and_finding(page: Client) -> None:
+    def names(query: str) -> list[str]:
+        return [page.review.gallery.paths[i][0].rpartition("/")[2] for i in page.json(f"list?{query}")["numbers"]]
+
+    every = names("")
+    assert names("turned=1") == every[::-1]
+    assert names("order=path")[0] == EVIL and names("order=path&turned=1")[-1] == EVIL
+    assert names("order=technical")[0] != names("order=technical&turned=1")[0]
+    taken = names("order=taken_at")
+    assert taken[0] == "single00.jpg" and {taken[-1], taken[-2]} == {"small.png", "turned.jpg"}  # without a time
+    assert names("find=BETA+2024-02-01") == ["single01.jpg"] and names("find=copy") == ["single01.jpg"]
+    assert names("find=onerror") == [EVIL] and names("find=nowhere") == []
+    best = names("show=best")
+    assert len([name for name in best if name.startswith("IMG")]) == 1 and "single01.jpg" in best
+
+
+def test_pictures_upright_at_three_sizes(page: Client) -> None:
+    def size(path: str) -> tuple[int, int]:
+        status, data, headers = page.ask(path)
+        assert status == 200 and headers["content-type"] == "image/jpeg"
+        return Image.open(io.BytesIO(data)).size
+
+    turned = page.number("turned.jpg")
+    assert size(f"thumb/{turned}.jpg") == (200, 300) == size(f"view/{turned}.jpg")
+    path = page.review.gallery.paths[turned][0]
+    assert page.ask(f"full/{turned}.jpg")[1] == Path(path).read_bytes()  # a browser turns it itself
+    assert size(f"full/{page.number('small.png')}.jpg") == (120, 90)
+
+
+def test_a_large_photo_in_other_formats_at_full_size(tmp_path: Path) -> None:
+    pictures = Pictures(1)
+    picture(1, 0.4, (1800, 1200)).save(tmp_path / "a.tiff")
+    sides = {}
+    for kind in pictures_module.SIZES:
+        sides[kind] = max(Image.open(io.BytesIO(pictures.get(str(tmp_path / "a.tiff"), kind))).size)
+    assert sides == {"thumb": 320, "view": 1600, "full": 1800}
+    pytest.importorskip("pillow_heif")
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    picture(1, 0.4, (900, 600)).save(tmp_path / "a.heic")
+    assert Image.open(io.BytesIO(pictures.get(str(tmp_path / "a.heic"), "full"))).size == (900, 600)
+    pictures.close()
+
+
+def test_pictures_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(pictures_module, "_make", lambda path, kind: made.append(path) or bytes(100))
+    pictures = Pictures(1, room=450)
+    for path in ("a", "b", "a", "c", "d", "a", "e", "b", "a"):
+        assert len(pictures.get(path, "thumb")) == 100
+    assert made == ["a", "b", "c", "d", "e", "b"]  # b was asked for longest ago when e came
+    small = Pictures(1, room=300)
+    assert small.get("x", "thumb") and small.get("x", "thumb") and made[-2:] == ["x", "x"]  # too large to be kept
+
+
+def test_a_photo_that_is_gone(library: Path, tmp_path: Path) -> None:
+    db = Path(shutil.copy(library / "cache.sqlite", tmp_path / "page.sqlite"))
+    shutil.copytree(library / "photos", tmp_path / "photos")
+    with Cache.open(db) as cache, cache.transaction() as conn:
+        conn.execute("UPDATE files SET path = replace(path, ?, ?)", (f"{library}/photos/", f"{tmp_path}/photos/"))
+    with served(tmp_path / "photos", db, library / "tiny", write=True) as page:
+        gone, damaged = page.number("single02.jpg"), page.number("single03.jpg")
+        (tmp_path / "photos" / "single02.jpg").unlink()
+        (tmp_path / "photos" / "single03.jpg").write_bytes(b"no photo")
+        for number in (gone, damaged):
+            for kind in ("thumb", "view", "evidence"):
+                status, said = page.error(f"{kind}/{number}.jpg")
+                assert status == 404 and said
+        assert page.error(f"critique/{gone}")[0] == 404
+        # what was decided on it is kept, and its sidecar is not written
+        page.json("decide", {"verdicts": {gone: "pick"}})
+        found = page.json("sidecars", {})
+        assert found["counts"] == {"failed": 1} and "no such file" in found["files"][0]["error"]
+
+
+def test_too_large_for_a_jpeg() -> None:
+    with pytest.raises(PhotoError, match="too large to be shown"):
+        pictures_module.jpeg(Image.new("L", (65_600, 1)), 80)
+
+
+def test_a_critique_with_evidence(page: Client) -> None:
+    number = page.number("single05.jpg")
+    found = page.json(f"critique/{number}")
+    assert set(found) == {"kinds", "notice", "attributes"}
+    assert found["attributes"]["composition"]["text"]
+    assert Image.open(io.BytesIO(page.ask(f"evidence/{number}.jpg")[1])).width > 200
+    path = page.review.gallery.paths[number][0]
+    os.rename(path, f"{path}.away")
+    try:
+        assert page.json(f"critique/{number}") == found  # kept in the cache
+        assert page.error(f"evidence/{number}.jpg")[0] == 404
+    finally:
+        os.rename(f"{path}.away", path)
+
+
+# decisions
+
+
+def test_decisions_are_kept_at_once_and_hang_on_the_bytes(page: Client) -> None:
+    state = page.json("decide", {"verdicts": {"0": "pick", "1": "reject", "2": "pick"}})
+    assert (state["picks"], state["rejects"], state["steps"]) == ([0, 2], [1], 1)
+    gallery = page.review.gallery
+    with Cache.open(page.review.cache.path) as other:  # another process sees it
+        assert decisions.verdicts(other) == {gallery.ids[0]: "pick", gallery.ids[1]: "reject", gallery.ids[2]: "pick"}
+    assert page.json("list?show=picks")["numbers"] == [0, 2]
+    assert page.json("list?show=rejects")["numbers"] == [1]
+    assert page.json("list?show=undecided&turned=1")["numbers"][-1] == 3
+    # the same again is no step
+    assert page.json("decide", {"verdicts": {"0": "pick"}})["steps"] == 1
+
+
+def test_undo_as_many_steps_as_there_were(page: Client) -> None:
+    page.json("decide", {"verdicts": {"0": "pick"}})
+    page.json("decide", {"verdicts": {"0": "reject", "1": "pick"}})
+    page.json("decide", {"verdicts": {"1": None}})
+    page.json("choose", {"left": 3, "right": 2, "answer": "left"})
+    page.json("choose", {"left": 2, "right": 3, "answer": "left"})  # asked again on another page
+    assert page.json("state")["choices"] == 1 and page.json("state")["steps"] == 5
+    first, second = page.review.gallery.ids[3], page.review.gallery.ids[2]
+    made = lambda: decisions.choices(page.review.cache)  # noqa: E731
+    assert list(made().values()) == [second]
+    assert page.json("undo", {})["undone"] == {"pair": [2, 3]} and list(made().values()) == [first]
+    assert page.json("undo", {})["undone"] == {"pair": [3, 2]} and made() == {}
+    assert page.json("undo", {})["picks"] == [1]
+    state = page.json("undo", {})
+    assert (state["picks"], state["rejects"], state["undone"]) == ([0], [], {"photos": [0, 1]})
+    state = page.json("undo", {})
+    assert (state["picks"], state["steps"]) == ([], 0)
+    assert page.json("undo", {})["undone"] is None
+
+
+def test_two_pages_and_two_reviews_of_one_cache(page: Client, library: Path) -> None:
+    with served(library / "photos", page.review.cache.path, library / "tiny", groups=False) as other:
+        page.json("decide", {"verdicts": {"0": "pick"}})
+        assert other.json("state")["picks"] == [0]
+        other.json("decide", {"verdicts": {"0": "reject"}})
+        assert page.json("state")["rejects"] == [0]
+        # each takes back what it did
+        assert page.json("undo", {})["rejects"] == [] and other.json("undo", {})["picks"] == [0]
+
+
+def test_a_locked_cache_is_said_and_costs_no_step(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.json("decide", {"verdicts": {"0": "pick"}})
+
+    def locked(*_: object) -> None:
+        raise CacheError("another program kept it locked", path="c", mend="wait")
+
+    monkeypatch.setattr(decisions, "decide", locked)
+    assert page.error("undo", {}) == (503, "c: another program kept it locked; wait")
+    monkeypatch.undo()
+    assert page.json("undo", {})["picks"] == []
+
+
+def test_our_own_mistake_is_one_line(page: Client, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+    monkeypatch.setattr(page.review, "state", lambda: 1 / 0)
+    assert page.error("state") == (500, "internal error: ZeroDivisionError: division by zero")
+    monkeypatch.undo()
+    assert page.json("state")["steps"] == 0
+    assert capfd.readouterr().err == "cgiaa: internal error: ZeroDivisionError: division by zero\n"
+
+
+# groups
+
+
+def test_groups_with_their_keeper_and_keeping_all(page: Client) -> None:
+    found = page.json("groups?start=0&count=10")
+    assert found["ready"] and found["total"] == len(found["groups"]) == sum(found["kinds"].values())
+    assert found["kinds"]["burst"] == 1 and found["kinds"]["duplicate"] == 1
+    burst = page.json("groups?start=0&count=10&kind=burst")["groups"]
+    assert len(burst) == 1
+    members = burst[0]["members"]
+    assert [member["kept"] for member in members] == [True, False, False] and members[1]["reason"]
+    assert page.json("photos?numbers=" + str(members[1]["photo"]))["photos"][0]["group"] == burst[0]["at"]
+    state = page.json("keep", {"at": burst[0]["at"], "keep": True})
+    assert state["steps"] == 1 and state["group"]["keep_all"]
+    assert all(member["kept"] for member in state["group"]["members"])
+    _, contents = groups_kept.members_of(page.review.cache, burst[0]["id"])  # as `cgiaa groups` knows it
+    assert len(contents) == 3
+    count = lambda: page.review.cache.conn.execute("SELECT count(*) FROM keep_all").fetchone()[0]  # noqa: E731
+    assert count() == 3
+    assert page.json("keep", {"at": burst[0]["at"], "keep": True})["steps"] == 1  # it was so already
+    assert page.json("undo", {})["undone"] == {"group": burst[0]["at"]} and count() == 0
+
+
+def test_before_the_groups_are_found(library: Path, tmp_path: Path) -> None:
+    db = Path(shutil.copy(library / "cache.sqlite", tmp_path / "page.sqlite"))
+    with served(library / "photos", db, library / "tiny", groups=False) as page:
+        assert page.json("groups") == {"ready": False}
+        assert page.error("keep", {"at": 0, "keep": True})[0] == 400
+        assert page.json("pair")["group"] is False and page.json("photos?numbers=0")["photos"][0]["group"] is None
+        assert len(page.json("list?show=best")["numbers"]) == 14
+
+
+def test_groups_that_cannot_be_found_are_said(page: Client, tmp_path: Path) -> None:
+    from cgiaa_cli.review.grouping import Grouping
+
+    wrong = Grouping(page.review.gallery, tmp_path, lambda path, error: None, look=False)
+    wrong.start()
+    assert wrong.done.wait(10) and "this is a folder" in str(wrong.error)
+
+
+# pairs
+
+
+def test_choices_between_two(page: Client) -> None:
+    found = page.json("pair")
+    assert found["group"] and found["asked"] == 0 and {row["name"][:3] for row in found["pair"]} == {"IMG"}
+    seen = set()
+    for _ in range(12):
+        found = page.json("pair")
+        left, right = (row["number"] for row in found["pair"])
+        assert frozenset((left, right)) not in seen
+        seen.add(frozenset((left, right)))
+        page.json("choose", {"left": left, "right": right, "answer": random.Random(left).choice(("left", "skip"))})
+    made = decisions.choices(page.review.cache)
+    assert len(made) == 12 and page.json("state")["choices"] == len(decisions.better_of(made))
+    # who is rejected is not asked about
+    everybody = {str(i): "reject" for i in range(1, 14)}
+    page.json("decide", {"verdicts": everybody})
+    assert page.json("pair")["pair"] is None
+
+
+def ask_all(known: Asked, most: int = 500) -> list[tuple[int, int]]:
+    """All pairs that are asked about until none is left."""
+    chance, asked = random.Random(1), set(known.asked)
+    found = []
+    while len(found) < most:
+        answer = next_pair(Asked(known.values, known.groups, known.family, known.out, asked), chance)
+        if answer is None:
+            break
+        pair = (min(answer[0]), max(answer[0]))
+        assert pair not in asked
+        asked.add(pair)
+        found.append(pair)
+    return found
+
+
+def test_pairs_of_few_photos() -> None:
+    assert ask_all(Asked([], [], {}, set(), set())) == []
+    assert ask_all(Asked([5.0], [], {}, set(), set())) == []
+    assert ask_all(Asked([5.0, 4.0], [], {}, set(), set())) == [(0, 1)]
+    assert len(ask_all(Asked([5.0, 4.0, 3.0, 2.0], [], {}, set(), set()))) == 6  # each of them once
+    assert ask_all(Asked([5.0, 4.0, 3.0], [], {}, {1}, set())) == [(0, 2)]
+
+
+def test_pairs_of_three_thousand_identical_frames() -> None:
+    frames = list(range(3000))
+    found = ask_all(Asked([5.0] * 3000, [frames], dict.fromkeys(frames, 0), set(), set()))
+    assert len(found) == PER_GROUP
+    # with ten others beside them, there is more to ask
+    more = Asked([5.0] * 3000 + [4.0] * 10, [frames], dict.fromkeys(frames, 0), set(), set())
+    assert len(ask_all(more, 40)) == 40
+
+
+def test_pairs_are_near_and_far_and_of_new_photos_first() -> None:
+    values = [8 - i / 100 for i in range(400)]
+    found = ask_all(Asked(values, [], {}, set(), set()), 100)
+    gaps = [right - left for left, right in found]
+    assert sum(gap <= 4 for gap in gaps) >= 30 and sum(gap > 40 for gap in gaps) >= 20
+    assert len({i for pair in found for i in pair}) == 200  # nobody twice
+    assert len(ask_all(Asked(values[: FEW + 5], [], {}, set(), set()), 300)) == 300
+
+
+# sidecars
+
+
+@pytest.fixture
+def writing(library: Path, tmp_path: Path) -> Iterator[Client]:
+    """A page that may write, of photos of its own."""
+    db = Path(shutil.copy(library / "cache.sqlite", tmp_path / "page.sqlite"))
+    shutil.copytree(library / "photos", tmp_path / "photos")
+    with Cache.open(db) as cache, cache.transaction() as conn:
+        conn.execute("UPDATE files SET path = replace(path, ?, ?)", (f"{library}/photos/", f"{tmp_path}/photos/"))
+    with served(tmp_path / "photos", db, library / "tiny", write=True) as client:
+        yield client
+
+
+def xmp(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.xmp"))
+
+
+def test_nothing_is_written_without_write(page: Client, library: Path) -> None:
+    page.json("decide", {"verdicts": {"0": "pick"}})
+    found = page.json("sidecars")
+    assert found["counts"] == {"create": 1} and not found["written"]
+    assert page.ask("sidecars", {})[0] == 405 and xmp(library / "photos") == []
+    assert page.json("about")["write"] is False
+
+
+def test_sidecars_are_planned_written_and_taken_back(writing: Client, tmp_path: Path, run_cli: RunCli) -> None:
+    folder = tmp_path / "photos"
+    both, other = writing.number("single01.jpg"), writing.number("IMG_0000.jpg")
+    writing.json("decide", {"verdicts": {both: "pick", other: "reject"}})
+    plan = writing.json("sidecars")
+    assert plan["counts"] == {"create": 3} and xmp(folder) == []
+    assert {file["target"] for file in plan["files"]} == {
+        "single01.jpg.xmp",
+        "single01 copy.jpg.xmp",
+        "trip/IMG_0000.jpg.xmp",
+    }
+    done = writing.json("sidecars", {})
+    assert done["written"] and len(xmp(folder)) == 3
+    assert 'xmp:Rating="-1"' in (folder / "trip" / "IMG_0000.jpg.xmp").read_text()
+    assert writing.json("sidecars")["counts"] == {"same": 3}
+    # a verdict that is taken back is taken out of its sidecar
+    writing.json("decide", {"verdicts": {other: None}})
+    assert writing.json("sidecars")["counts"] == {"same": 2, "delete": 1}
+    writing.json("sidecars", {})
+    assert len(xmp(folder)) == 2
+    undone = run_cli("annotate", folder, "--undo", "--write")
+    assert undone.returncode == 0 and "2 deleted" in undone.stderr and xmp(folder) == []
+
+
+# the command
+
+
+class Command:
+    """`cgiaa review` as a process of its own."""
+
+    def __init__(self, library: Path, tmp_path: Path, *args: str) -> None:
+        env = os.environ | {"CGIAA_DB": str(tmp_path / "own.sqlite"), "CGIAA_CONFIG": str(tmp_path / "none.toml")}
+        (tmp_path / "none.toml").touch()
+        env |= {"CGIAA_MODEL": str(library / "tiny")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "cgiaa_cli", "review", *args],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        parts = urllib.parse.urlsplit(self.address)
+        connection = http.client.HTTPConnection("127.0.0.1", parts.port or 0, timeout=30)
+        origin = {"Origin": f"http://{parts.netloc}"}
+        data = None if body is None else json.dumps(body)
+        with contextlib.closing(connection):
+            connection.request("GET" if data is None else "POST", f"{parts.path}{path}", data, origin)
+            return json.loads(connection.getresponse().read())
+
+    def end(self) -> tuple[int, str, str]:
+        """Ctrl-C; the exit code and what was printed."""
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+def test_the_command_from_start_to_end(library: Path, tmp_path: Path) -> None:
+    first = Command(library, tmp_path, str(library / "photos"), "--by", "technical")
+    assert first.address.startswith("http://127.0.0.1:") and len(first.address.split("/")[3]) >= 43
+    assert first.ask("about") == {
+        "title": "photos",
+        "photos": 14,
+        "write": False,
+        "attributes": first.ask("about")["attributes"],
+    }
+    first.ask("decide", {"verdicts": {"0": "pick", "1": "reject", "2": "reject"}})
+    pair = first.ask("pair")["pair"]
+    first.ask("choose", {"left": pair[0]["number"], "right": pair[1]["number"], "answer": "right"})
+    assert first.end() == (0, "1 pick, 2 rejects, 1 choice\n", "")
+    # the next one goes on where that one was left, whatever its order
+    second = Command(library, tmp_path, str(library / "photos"), "--no-scan", "--where", 'camera = "Testcam"')
+    state = second.ask("state")
+    assert second.address != first.address and second.ask("about")["photos"] == 3
+    assert state["choices"] == 1 and state["steps"] == 0
+    second.process.send_signal(signal.SIGTERM)
+    second.process.communicate(timeout=30)
+
+
+def test_it_is_closed_midway(library: Path, tmp_path: Path) -> None:
+    first = Command(library, tmp_path, str(library / "photos"))
+    first.ask("decide", {"verdicts": {"5": "pick"}})
+    first.process.kill()
+    first.process.communicate(timeout=30)
+    second = Command(library, tmp_path, str(library / "photos"), "--no-scan")
+    assert second.ask("state")["picks"] == [5]
+    assert second.end()[0] == 0
+
+
+def test_a_port_that_is_taken(library: Path, run_cli: RunCli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run_cli("review", library / "photos", "--port", str(port))
+    assert done.returncode == 2 and done.stdout == ""
+    said = f"cgiaa: --port {port}: another program listens there; name another one, or leave it out for a free one\n"
+    assert done.stderr == said
+
+
+def test_ports_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        def bind(self: socket.socket, address: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(server.socket.socket, "bind", bind)
+
+    refuse(server.errno.EACCES)
+    with pytest.raises(UsageError, match="--port 80: this port is for the system"):
+        server.bind(80)
+    refuse(server.errno.EADDRNOTAVAIL)
+    with pytest.raises(CgiaaError, match=r"no port of 127\.0\.0\.1 can be opened"):
+        server.bind(0)
+
+
+def test_no_photos_and_one(library: Path, tmp_path: Path, run_cli: RunCli) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run_cli("review", tmp_path / "empty")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "cgiaa: nothing matched; there is nothing to review\n"
+    done = run_cli("review", tmp_path / "empty", "--no-scan", "--db", tmp_path / "none.sqlite")
+    assert done.returncode == 1 and "there is no cache yet; leave out --no-scan" in done.stderr
+    save(picture(1, 0.5), tmp_path / "one" / "a.jpg")
+    (tmp_path / "one" / "b.jpg").write_bytes(b"\xff\xd8\xff no photo")
+    one = Command(library, tmp_path, str(tmp_path / "one"))
+    assert one.ask("about")["photos"] == 1 and one.ask("pair")["pair"] is None
+    assert one.ask("list")["numbers"] == [0] and one.ask("groups") is not None
+    code, out, err = one.end()
+    assert code == 3 and out == "0 picks, 0 rejects, 0 choices\n" and "b.jpg: " in err
+
+
+def test_wrong_options(run_cli: RunCli, photos: Path) -> None:
+    for args, said in (
+        (("--device", "tpu"), "device 'tpu' is not known"),
+        (("--taste", "mine", "--by", "general"), "--taste does not go with --by or --weight"),
+        (("--taste", "mine"), "there is no taste 'mine'"),
+        (("--port", "70000"), "less than or equal to 65535"),
+    ):
+        done = run_cli("review", photos, *args)
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ExtraMissingError) as told:
+        server.require()
+    assert str(told.value) == (
+        "the page of review needs the extra 'review'; install it with: pip install 'cgiaa[review]'"
+    )
+    assert told.value.exit_code == 2
+
+
+def test_opening_it_in_the_browser(library: Path, tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    script = tmp_path / "browser"
+    script.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    script.chmod(0o755)
+    os.environ["BROWSER"] = f"{script} %s"
+    try:
+        one = Command(library, tmp_path, str(library / "photos"), "--open")
+        end = time.monotonic() + 20
+        while not (opened.exists() and opened.read_text()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert one.ask("state")["steps"] == 0 and opened.read_text().strip() == one.address
+        assert one.end()[0] == 0
+    finally:
+        del os.environ["BROWSER"]
+
+
+def test_the_order_of_a_taste(page: Client, library: Path) -> None:
+    from cgiaa_cli.commands.review import _hits
+    from cgiaa_cli.curation.select import Selection
+    from cgiaa_cli.taste import kept
+    from cgiaa_cli.taste.learn import SCORES, Head
+
+    session = page.review.session
+    import numpy as np
+
+    weights = np.zeros(len(SCORES))
+    weights[0] = -1.0  # the user who likes what nobody likes
+    dim = session.cache.conn.execute("SELECT dim FROM embeddings LIMIT 1").fetchone()[0]
+    head = Head(np.zeros(dim), weights, 10.0)
+    kept.save(kept.Taste("odd", session.bundle.scorer, "2026-01-01", 10, {}, (), head))
+    hits = _hits(session, Selection([library / "photos"]), "odd", None)
+    plain = _hits(session, Selection([library / "photos"]), None, None)
+    assert hits[0].content_id == plain[-1].content_id
