@@ -31,7 +31,7 @@ $(DEMO)/installed: $(SOURCES)
 # editable: coverage and tests read the sources of this folder
 $(DEV)/installed: pyproject.toml constraints.txt
 	test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/python $(PIP) -e '.[cpu,heif,raw,parquet,embed,watch,review,train,dev]'
+	$(DEV)/bin/python $(PIP) -e '.[cpu,heif,raw,parquet,embed,watch,review,faces,train,dev]'
 	touch $@
 
 clean: ## remove both environments and what they cached

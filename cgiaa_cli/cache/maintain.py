@@ -65,6 +65,7 @@ class Pruned:
     embeddings: int
     critiques: int
     looks: int
+    eyes: int
     listed_groups: int
     keep_all: int
     decisions: int
@@ -79,6 +80,7 @@ _PRUNE = (
     ("embeddings", f"DELETE FROM embeddings WHERE content_id IN ({_UNUSED})"),
     ("scores", f"DELETE FROM scores WHERE content_id IN ({_UNUSED})"),
     ("looks", f"DELETE FROM looks WHERE content_id IN ({_UNUSED})"),
+    ("eyes", f"DELETE FROM eyes WHERE content_id IN ({_UNUSED})"),
     ("listed_groups", f"DELETE FROM listed_groups WHERE content_id IN ({_UNUSED})"),
     ("keep_all", f"DELETE FROM keep_all WHERE content_id IN ({_UNUSED})"),
     ("decisions", f"DELETE FROM decisions WHERE content_id IN ({_UNUSED})"),

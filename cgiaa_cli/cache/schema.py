@@ -116,12 +116,24 @@ def m005_review(connection: sqlite3.Connection) -> None:
     )
 
 
+def m006_eyes(connection: sqlite3.Connection) -> None:
+    """Faces of a photo, and those whose eyes are closed in it but open in another of its group."""
+    _run(
+        connection,
+        """
+        CREATE TABLE eyes(
+            content_id INTEGER PRIMARY KEY REFERENCES contents(id), faces INTEGER NOT NULL, closed INTEGER NOT NULL);
+        """,
+    )
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     m001_contents_files_scores,
     m002_roots,
     m003_critiques,
     m004_groups,
     m005_review,
+    m006_eyes,
 ]
 
 

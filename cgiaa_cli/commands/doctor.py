@@ -30,6 +30,7 @@ EXTRAS: dict[str, tuple[str, str | None, str]] = {
     "parquet": ("pyarrow", "pyarrow", "Parquet output"),
     "watch": ("watchfiles", "watchfiles", "watching folders"),
     "review": ("starlette", "starlette", "the page of review"),
+    "faces": ("opencv-python-headless", None, "seeing closed eyes in bursts"),
     "words": ("tokenizers", "tokenizers", "searching by words with CLIP-like models"),
     "train": ("torch", None, "training"),
 }

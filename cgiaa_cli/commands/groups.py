@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,15 +16,16 @@ from cgiaa_cli import bundles
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.commands.choosing import NOTHING, SOME_FAILED, Db, Device, Exclude, Jobs, Model, NoScan
 from cgiaa_cli.commands.scan import progress
-from cgiaa_cli.curation.groups import KINDS, Group, find_groups
+from cgiaa_cli.curation.groups import KINDS, Group, by_eyes, find_groups
+from cgiaa_cli.curation.groups_eyes import MEASURED_PHOTOS, Note, measurable
 from cgiaa_cli.curation.groups_kept import decide, members_of, remember
-from cgiaa_cli.curation.groups_photos import fill_looks, read_photos
-from cgiaa_cli.curation.groups_reasons import MEASURED_PHOTOS, group_rows, measurable
+from cgiaa_cli.curation.groups_photos import Photos, fill_looks, read_photos
+from cgiaa_cli.curation.groups_reasons import group_rows
 from cgiaa_cli.curation.output import _bold, _folder_prefix
 from cgiaa_cli.curation.select import Hit, Selection, select
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import printable
-from cgiaa_cli.pipeline import run_scan
+from cgiaa_cli.pipeline import ScanRow, run_scan
 
 __all__ = ["groups"]
 
@@ -37,38 +39,42 @@ class Format(StrEnum):
     json = "json"
 
 
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Folders and photos; with --keep-all, groups by their id or by one of their photos.",
+        metavar="PATH...",
+        readable=False,
+    ),
+]
+Kinds = Annotated[list[Kind] | None, typer.Option("--kind", help="Only groups of this kind; repeatable.")]
+AsFormat = Annotated[Format, typer.Option("--format", help="How to print.", rich_help_panel="Output")]
+Measure = Annotated[
+    bool | None,
+    typer.Option(
+        "--measure/--no-measure",
+        help="Open the photos of small groups to see closed eyes and to say what is measurably better in the keeper; "
+        "by default where those are 100 at most.",
+        show_default=False,
+        rich_help_panel="Output",
+    ),
+]
+KeepAll = Annotated[
+    bool,
+    typer.Option(
+        "--keep-all", help="Remember that every photo of the named groups is wanted.", rich_help_panel="Decisions"
+    ),
+]
+Forget = Annotated[bool, typer.Option("--forget", help="Take --keep-all back.", rich_help_panel="Decisions")]
+
+
 def groups(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Folders and photos; with --keep-all, groups by their id or by one of their photos.",
-            metavar="PATH...",
-            readable=False,
-        ),
-    ],
-    kind: Annotated[list[Kind] | None, typer.Option("--kind", help="Only groups of this kind; repeatable.")] = None,
-    format: Annotated[Format, typer.Option("--format", help="How to print.", rich_help_panel="Output")] = Format.table,
-    measure: Annotated[
-        bool | None,
-        typer.Option(
-            "--measure/--no-measure",
-            help="Open the photos of small groups to say what is measurably better in the keeper; by default where "
-            "those are 100 at most.",
-            show_default=False,
-            rich_help_panel="Output",
-        ),
-    ] = None,
-    keep_all: Annotated[
-        bool,
-        typer.Option(
-            "--keep-all",
-            help="Remember that every photo of the named groups is wanted.",
-            rich_help_panel="Decisions",
-        ),
-    ] = False,
-    forget: Annotated[
-        bool, typer.Option("--forget", help="Take --keep-all back.", rich_help_panel="Decisions")
-    ] = False,
+    paths: Paths,
+    kind: Kinds = None,
+    format: AsFormat = Format.table,
+    measure: Measure = None,
+    keep_all: KeepAll = False,
+    forget: Forget = False,
     no_scan: NoScan = False,
     db: Db = None,
     model: Model = None,
@@ -87,42 +93,52 @@ def groups(
         _decide(db, [str(path) for path in paths], keep=keep_all)
         return
     failed: dict[str, str] = {}
+
+    def note(path: str, error: str) -> None:
+        failed[path] = error
+
+    excluded = exclude or ()
     if not no_scan:
-        with progress(paths, exclude or ()) as on_progress:
-            run_scan(
-                paths,
-                db,
-                model,
-                device,
-                jobs=jobs,
-                exclude=exclude or (),
-                on_failure=lambda row: failed.update({row.path: str(row.error)}),
-                on_progress=on_progress,
-            )
+        with progress(paths, excluded) as shows:
+            tell = partial(_note_row, note)
+            run_scan(paths, db, model, device, jobs=jobs, exclude=excluded, on_failure=tell, on_progress=shows)
     bundle = bundles.load(model, verify=False)  # the network itself is not run from here on
     with Cache.open(db, create=not no_scan) as cache:
-        scorer = cache.scorer_id(*bundle.scorer)
-        hits = list(select(cache, scorer, Selection(paths, exclude=exclude or ())))
-        if not no_scan:
-            _look(cache, hits, failed)
-        photos = read_photos(cache, scorer, hits)
-        if no_scan and not photos.seen.all():
-            _say(f"{(~photos.seen).sum()} photos of older scans take no part; leave out --no-scan to look at them")
+        photos = _photos(cache, bundle, Selection(paths, exclude=excluded), note, look=not no_scan)
         found = find_groups(photos)
         if not cache.read_only:
             remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
         shown = [group for group in found if not kind or group.kind in kind]
         _say_unmeasured(shown, format, measure)
-        rows = group_rows(photos, shown, lambda path, error: failed.update({path: error}), measure=measure)
+        shown = by_eyes(cache, photos, shown, note, measure=measure)
+        rows = group_rows(photos, shown, note, measure=measure)
         _print_json(rows) if format is Format.json else _print_table(rows)
     for path, error in failed.items():
         _say(f"{path}: {error}")
     if not shown:
         _say("no group was found")
-    if failed:
-        raise typer.Exit(SOME_FAILED)
-    if not shown:
-        raise typer.Exit(NOTHING)
+    if failed or not shown:
+        raise typer.Exit(SOME_FAILED if failed else NOTHING)
+
+
+def _note_row(note: Note, row: ScanRow) -> None:
+    note(row.path, str(row.error))
+
+
+def _photos(cache: Cache, bundle: bundles.Bundle, selection: Selection, note: Note, *, look: bool) -> Photos:
+    """What the cache knows of the selected photos.
+
+    Args:
+        look: whether to look at those of older scans; otherwise it is said how many take no part.
+    """
+    scorer = cache.scorer_id(*bundle.scorer)
+    hits = list(select(cache, scorer, selection))
+    if look:
+        _look(cache, hits, note)
+    photos = read_photos(cache, scorer, hits)
+    if not look and not photos.seen.all():
+        _say(f"{(~photos.seen).sum()} photos of older scans take no part; leave out --no-scan to look at them")
+    return photos
 
 
 def _decide(db: Path | None, names: Sequence[str], *, keep: bool) -> None:
@@ -134,7 +150,7 @@ def _decide(db: Path | None, names: Sequence[str], *, keep: bool) -> None:
             typer.echo(f"{group_id}  {len(contents)} photos: {what}")
 
 
-def _look(cache: Cache, hits: Sequence[Hit], failed: dict[str, str]) -> None:
+def _look(cache: Cache, hits: Sequence[Hit], note: Note) -> None:
     """Look at photos of older scans, with a line of progress on a terminal."""
     on_terminal = sys.stderr.isatty()
 
@@ -144,7 +160,7 @@ def _look(cache: Cache, hits: Sequence[Hit], failed: dict[str, str]) -> None:
             sys.stderr.write(f"\rlooking at photos of an older scan: {done} of {total}{end}")
             sys.stderr.flush()
 
-    fill_looks(cache, hits, lambda path, error: failed.update({path: error}), show)
+    fill_looks(cache, hits, note, show)
 
 
 def _say_unmeasured(shown: Sequence[Group], format: Format, measure: bool | None) -> None:

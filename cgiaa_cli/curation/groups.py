@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.curation import groups_pairs
 from cgiaa_cli.curation.groups_alike import FLAT, LEAST_LIKENESS, Links, link
+from cgiaa_cli.curation.groups_eyes import fill_eyes
 from cgiaa_cli.curation.groups_keeper import keeper_of
 from cgiaa_cli.curation.groups_pairs import NO_TIME
 from cgiaa_cli.curation.groups_photos import Photos, fill_looks, read_photos
 from cgiaa_cli.curation.groups_sequences import BURST_GAP, brackets, panoramas, windows
 from cgiaa_cli.curation.select import Hit
 
-__all__ = ["KINDS", "PROTECTED", "Group", "culled", "find_groups", "one_per_group"]
+__all__ = ["KINDS", "PROTECTED", "Group", "by_eyes", "culled", "find_groups", "one_per_group"]
 
 KINDS = ("duplicate", "near_duplicate", "burst", "bracket", "panorama")
 PROTECTED = ("bracket", "panorama")
@@ -79,8 +80,24 @@ def find_groups(photos: Photos) -> list[Group]:
             continue
         kind = next((kinds[i] for i in members if i in kinds), None) or _kind(members, copies, burst)
         groups.append(_group(photos, kind, members, copies))
-    groups.sort(key=lambda g: (-photos.values[g.keeper], photos.paths[g.keeper]))
-    return groups
+    return _ordered(photos, groups)
+
+
+def by_eyes(
+    cache: Cache,
+    photos: Photos,
+    groups: Sequence[Group],
+    note: Callable[[str, str], None],
+    *,
+    measure: bool | None = None,
+) -> list[Group]:
+    """The groups after a look at the faces in small ones: a keeper with closed eyes gives way; see `fill_eyes`."""
+    fill_eyes(cache, photos, groups, note, measure=measure)
+    return _ordered(photos, [_with_keeper(photos, group) for group in groups])
+
+
+def _ordered(photos: Photos, groups: list[Group]) -> list[Group]:
+    return sorted(groups, key=lambda g: (-photos.values[g.keeper], photos.paths[g.keeper]))
 
 
 def culled(photos: Photos, groups: Iterable[Group]) -> Iterator[str]:
@@ -114,7 +131,10 @@ def one_per_group(
     if not look and len(unseen):
         what = f"this and {len(unseen) - 1} other photos of older scans are in no group"
         note(photos.paths[unseen[0]][0], f"{what}; leave out --no-scan to look at them")
-    left_out = set(culled(photos, find_groups(photos)))
+    found = find_groups(photos)
+    if look:
+        found = by_eyes(cache, photos, found, note)
+    left_out = set(culled(photos, found))
     return [hit for hit in hits if hit.path not in left_out]
 
 
@@ -228,13 +248,14 @@ def _group(photos: Photos, kind: str, members: list[int], copies: _Forest) -> Gr
         alike.setdefault(copies.root(i), []).append(i)
     # of copies the most complete file stands for the picture, and the best picture is the keeper
     standing = {root: keeper_of(photos, "duplicate", part) for root, part in alike.items()}
-    keeper = keeper_of(photos, kind, list(standing.values()))
-    ordered = sorted(members, key=lambda i: (i != keeper, photos.seconds[i], photos.paths[i]))
     keys = "".join(sorted(photos.keys[i] for i in members))
-    return Group(
-        id=hashlib.blake2b(keys.encode(), digest_size=4).hexdigest(),
-        kind=kind,
-        keeper=keeper,
-        members=tuple(ordered),
-        same=tuple(standing[copies.root(i)] for i in ordered),
-    )
+    same = tuple(standing[copies.root(i)] for i in members)
+    key = hashlib.blake2b(keys.encode(), digest_size=4).hexdigest()
+    return _with_keeper(photos, Group(key, kind, members[0], tuple(members), same))
+
+
+def _with_keeper(photos: Photos, group: Group) -> Group:
+    keeper = keeper_of(photos, group.kind, sorted(set(group.same)))
+    same = dict(zip(group.members, group.same, strict=True))
+    ordered = sorted(group.members, key=lambda i: (i != keeper, photos.seconds[i], photos.paths[i]))
+    return replace(group, keeper=keeper, members=tuple(ordered), same=tuple(same[i] for i in ordered))

@@ -14,6 +14,9 @@ __all__ = ["keeper_of", "keeper_reason", "reason_for"]
 LEVEL = 0.1
 """Values nearer than this are as good as equal: of those photos the technically best one is kept."""
 
+EYES = 0.5
+"""A photo in which eyes are closed gives way to one that ranks this much lower at most and has them open."""
+
 CLOSE = 0.05  # of a score: not worth a word
 _NAMES = {"color_light": "colour and light", "depth_focus": "depth and focus"}
 
@@ -35,6 +38,18 @@ def keeper_of(photos: Photos, kind: str, members: Sequence[int]) -> int:
                 photos.paths[i],
             ),
         )
+    first = _best(photos, members)
+    closed = _closed(photos, first)
+    if not closed:
+        return first
+    near = [i for i in members if i in photos.eyes and photos.values[i] >= photos.values[first] - EYES]
+    # a face that is not found in a frame is no face with open eyes
+    near = [i for i in near if photos.eyes[i].faces >= photos.eyes[first].faces and _closed(photos, i) < closed]
+    fewest = min((_closed(photos, i) for i in near), default=0)
+    return _best(photos, [i for i in near if _closed(photos, i) == fewest] or [first])
+
+
+def _best(photos: Photos, members: Sequence[int]) -> int:
     best = max(photos.values[i] for i in members)
     technical = SCORES.index("technical")
     level = [i for i in members if photos.values[i] >= best - LEVEL]
@@ -55,9 +70,16 @@ def keeper_reason(photos: Photos, kind: str, members: Sequence[int], kept: int) 
         return "a frame of a panorama: all are kept"
     if kind == "duplicate":
         return f"the most complete file ({photos.width[kept]} x {photos.height[kept]}, {photos.bytes[kept]} bytes)"
-    if photos.values[kept] >= max(photos.values[i] for i in members):
-        return "ranks highest of the group"
-    return "ranks as high as the best of the group, with more technical quality or a more complete file"
+    above = [i for i in members if photos.values[i] > photos.values[kept]]
+    closed = [i for i in above if _closed(photos, i) > _closed(photos, kept)]
+    of = "the group"
+    if closed:
+        of = "those with the fewest closed eyes" if _closed(photos, kept) else "those with open eyes"
+    if len(above) == len(closed):
+        said = f"ranks highest of {of}"
+    else:
+        said = f"ranks as high as the best of {of}, with more technical quality or a more complete file"
+    return f"{said}, though {_eyes(photos, kept)}" if _closed(photos, kept) else said
 
 
 def reason_for(photos: Photos, kind: str, keeper: int, other: int, measured: str | None = None) -> str:
@@ -81,7 +103,21 @@ def reason_for(photos: Photos, kind: str, keeper: int, other: int, measured: str
         said += f", {_NAMES.get(name, name)} {ahead[name]:.2f} lower"
     if ahead["technical"] >= CLOSE:
         said += f", technical quality {ahead['technical']:.2f} lower"
+    if _closed(photos, other):
+        said = f"{_eyes(photos, other)}, {said}"
     return f"{said}; of the keeper: {measured}" if measured else said
+
+
+def _closed(photos: Photos, i: int) -> int:
+    return photos.eyes[i].closed if i in photos.eyes else 0
+
+
+def _eyes(photos: Photos, i: int) -> str:
+    """How many have their eyes closed in a photo in which somebody has."""
+    faces, closed = photos.eyes[i].faces, photos.eyes[i].closed
+    if faces == 1:
+        return "eyes closed"
+    return f"{closed} of {faces} {'has' if closed == 1 else 'have'} the eyes closed"
 
 
 def _copy(photos: Photos, keeper: int, other: int) -> str:

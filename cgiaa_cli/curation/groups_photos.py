@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,16 @@ from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.curation.groups_pairs import NO_TIME
 from cgiaa_cli.curation.select import Hit
 from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.imaging.faces import Eyes
 from cgiaa_cli.imaging.look import SIDE, Look
 from cgiaa_cli.inference import usable_cpus
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import open_regular, unescape
 
-__all__ = ["SCORES", "Photos", "fill_looks", "read_photos", "seconds_of"]
+if TYPE_CHECKING:
+    from cgiaa_cli.imaging.decode import Photo
+
+__all__ = ["SCORES", "Photos", "fill_looks", "open_photo", "read_photos", "seconds_of"]
 
 SCORES = ("score", *ATTRIBUTES, "technical")
 CHUNK = 500  # SQLite takes 999 parameters at least
@@ -32,10 +36,11 @@ UNSET_CLOCK = 500  # photos of one moment: no camera takes so many, but one whos
 _QUERY = """
 SELECT c.id, c.hash, c.bytes, c.format, c.width, c.height, c.taken_at, c.camera, c.focal_length, c.aperture, c.shutter,
        c.iso, s.score, s.color_light, s.composition, s.depth_focus, s.general, s.technical, e.vector, l.hash, l.detail,
-       l.thumb, k.content_id IS NOT NULL
+       l.thumb, k.content_id IS NOT NULL, y.faces, y.closed
 FROM contents c JOIN scores s ON s.scorer_id = ? AND s.content_id = c.id
 LEFT JOIN embeddings e ON e.scorer_id = s.scorer_id AND e.content_id = c.id
 LEFT JOIN looks l ON l.content_id = c.id LEFT JOIN keep_all k ON k.content_id = c.id
+LEFT JOIN eyes y ON y.content_id = c.id
 WHERE c.id IN ({marks})"""
 
 
@@ -58,6 +63,7 @@ class Photos:
         vectors: (n, D) float32 of length 1; 0 where there is no embedding.
         hash, detail, thumbs: of `Look`; thumbs are (n, 1024) uint8. `seen` is False where there is no look.
         kept: (n,) whether it was decided that it is never left out.
+        eyes: of those photos, by their index, whose faces were looked at.
     """
 
     ids: NDArray[np.int64]
@@ -79,6 +85,7 @@ class Photos:
     thumbs: NDArray[np.uint8]
     seen: NDArray[np.bool_]
     kept: NDArray[np.bool_]
+    eyes: dict[int, Eyes] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,7 +124,7 @@ def read_photos(cache: Cache, scorer: int, hits: Iterable[Hit]) -> Photos:
             rows = {row[0]: row for row in cache.conn.execute(_QUERY.format(marks=marks), (scorer, *chunk))}
         for content_id in chunk:
             if row := rows.get(content_id):  # another process may have pruned it meanwhile
-                found.rows.append((*row[:18], row[19], row[20], row[22]))
+                found.rows.append((*row[:18], row[19], row[20], *row[22:]))
                 found.vectors.append(row[18] or b"")
                 found.thumbs.append(row[21] or b"")
     return _arrays(found, paths, values)
@@ -125,7 +132,7 @@ def read_photos(cache: Cache, scorer: int, hits: Iterable[Hit]) -> Photos:
 
 def _arrays(found: _Columns, paths: dict[int, list[str]], values: dict[int, float]) -> Photos:
     rows = found.rows
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * 21
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * 23
     cameras: dict[str, int] = {"": 0}
     hashes = [0 if value is None else value for value in columns[18]]
     return Photos(
@@ -148,6 +155,7 @@ def _arrays(found: _Columns, paths: dict[int, list[str]], values: dict[int, floa
         thumbs=_thumbs(found.thumbs),
         seen=np.array([len(thumb) == SIDE * SIDE for thumb in found.thumbs], bool),
         kept=np.array(columns[20], bool),
+        eyes={i: Eyes(row[21], row[22]) for i, row in enumerate(rows) if row[21] is not None},
     )
 
 
@@ -259,15 +267,22 @@ def _ahead(pool: ThreadPoolExecutor, todo: dict[str, str], limit: int) -> Iterat
 
 def _look_at(path: str) -> Look | str:
     """The look of a photo, or why it has none."""
-    from cgiaa_cli.imaging.decode import decode
     from cgiaa_cli.imaging.look import look
     from cgiaa_cli.imaging.preprocess import squeeze
+
+    photo = open_photo(path)
+    return photo if isinstance(photo, str) else look(squeeze(photo.view))
+
+
+def open_photo(path: str) -> Photo | str:
+    """The photo of an escaped path, or why it cannot be opened."""
+    from cgiaa_cli.imaging.decode import decode
 
     real = unescape(path)
     try:
         with open_regular(real) as file:
             data = file.read()
-        return look(squeeze(decode(data, suffix=real.suffix).view))
+        return decode(data, suffix=real.suffix)
     except PhotoError as error:
         return error.cause
     except OSError as error:

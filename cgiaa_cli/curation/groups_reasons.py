@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from cgiaa_cli.curation.groups import Group
+from cgiaa_cli.curation.groups_eyes import MEASURED_PHOTOS, Note, measurable
 from cgiaa_cli.curation.groups_keeper import keeper_reason, reason_for
-from cgiaa_cli.curation.groups_photos import Photos
-from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.curation.groups_photos import Photos, open_photo
 from cgiaa_cli.inference import usable_cpus
-from cgiaa_cli.paths import open_regular, unescape
 
 if TYPE_CHECKING:
     from cgiaa_cli.critique.facts import Facts
 
-__all__ = ["MEASURED_GROUP", "MEASURED_PHOTOS", "group_rows", "measurable"]
-
-MEASURED_GROUP = 8
-"""Photos of the largest group that is measured for its reasons."""
-
-MEASURED_PHOTOS = 100
-"""Photos that are measured without being asked; each takes about 0.2 s."""
-
-Note = Callable[[str, str], None]
-
-
-def measurable(groups: Sequence[Group]) -> list[int]:
-    """The contents that would be measured: of small groups in which the better shot is kept."""
-    small = (g for g in groups if g.kind in ("burst", "near_duplicate") and len(g.members) <= MEASURED_GROUP)
-    return [i for group in small for i in group.members]
+__all__ = ["group_rows"]
 
 
 def group_rows(
@@ -95,15 +80,9 @@ def _better(keeper: Facts | None, other: Facts | None) -> str | None:
 
 def _measured(path: str, note: Note) -> Facts | None:
     from cgiaa_cli.critique.facts import measure_facts
-    from cgiaa_cli.imaging.decode import decode
 
-    real = unescape(path)
-    try:
-        with open_regular(real) as file:
-            data = file.read()
-        return measure_facts(decode(data, suffix=real.suffix))
-    except PhotoError as error:
-        note(path, error.cause)
-    except OSError as error:
-        note(path, error.strerror or str(error))
-    return None
+    photo = open_photo(path)
+    if isinstance(photo, str):
+        note(path, photo)
+        return None
+    return measure_facts(photo)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.curation import select as selecting
-from cgiaa_cli.curation.groups import culled, find_groups
+from cgiaa_cli.curation.groups import by_eyes, culled, find_groups
 from cgiaa_cli.curation.groups_kept import remember
 from cgiaa_cli.curation.groups_photos import Photos, read_photos
 from cgiaa_cli.curation.groups_reasons import group_rows
@@ -68,7 +68,7 @@ def read_library(cache: Cache, scorer: int, hits: Sequence[Hit], folder: Path, n
         CacheError: the cache cannot be read or written.
     """
     photos = read_photos(cache, scorer, hits)
-    found = find_groups(photos)
+    found = by_eyes(cache, photos, find_groups(photos), note)
     # so that `cgiaa groups --keep-all ID` knows the groups that the page shows
     remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
     left_out = set(culled(photos, found))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.curation.groups import Group, find_groups
+from cgiaa_cli.curation.groups import Group, by_eyes, find_groups
 from cgiaa_cli.curation.groups_kept import decide, remember
 from cgiaa_cli.curation.groups_photos import Photos, fill_looks, read_photos
 from cgiaa_cli.curation.groups_reasons import group_rows
@@ -62,7 +62,7 @@ class Grouping:
         if self._look:
             fill_looks(cache, hits, self._note)
         photos = read_photos(cache, self.gallery.scorer, hits)
-        found = find_groups(photos)
+        found = by_eyes(cache, photos, find_groups(photos), self._note)
         # so that `cgiaa groups --keep-all ID` knows the groups that the page shows
         remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
         photos.vectors, photos.thumbs = photos.vectors[:0], photos.thumbs[:0]  # the largest part, needed no more
