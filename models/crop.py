@@ -21,7 +21,8 @@ class CropHead(nn.Module):
 
     Args:
         components: principal components of the map's channels that it looks at.
-        hidden: size of its one hidden layer.
+        hidden: size of the one hidden layer of a member.
+        members: small networks that learn side by side; their mean is the answer.
 
     Attributes:
         prior: (N,) mean overlap of each candidate; the layers add what this photo changes of it.
@@ -35,7 +36,7 @@ class CropHead(nn.Module):
     project: Tensor
     prior: Tensor
 
-    def __init__(self, components: int = 24, hidden: int = 96, dropout: float = 0.3) -> None:
+    def __init__(self, components: int = 24, hidden: int = 96, members: int = 4, dropout: float = 0.3) -> None:
         super().__init__()
         boxes = torch.from_numpy(candidates().copy())
         for name, weights in zip(("inside", "outside", "rim"), _pools(boxes), strict=True):
@@ -45,12 +46,15 @@ class CropHead(nn.Module):
         self.register_buffer("project", torch.zeros(CHANNELS, components))
         self.register_buffer("prior", torch.zeros(len(boxes)))
         width = 4 * components + self.shape.shape[1] + 2
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+        self.members = nn.ModuleList(
+            nn.Sequential(
+                nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+            )
+            for _ in range(members)
         )
 
     def forward(self, stem: Tensor, aspect: Tensor) -> Tensor:
-        """(B, 120, 15, 15), and (B,) log2 of width over height -> (B, N), 0..1."""
+        """(B, 120, 15, 15), and (B,) log2 of width over height -> (B, N), 0..1; while learning (members, B, N)."""
         seen = (stem.flatten(2).transpose(1, 2) - self.mean) @ self.project
         count = len(self.prior)
         inside, outside = self.inside @ seen, self.outside @ seen
@@ -58,8 +62,9 @@ class CropHead(nn.Module):
         parts.append(self.shape.unsqueeze(0).expand(stem.shape[0], -1, -1))
         wide = aspect.reshape(-1, 1, 1).expand(-1, count, 1)
         parts += [wide, wide * self.shape[:, :1]]
-        change: Tensor = self.layers(torch.cat(parts, 2)).squeeze(2)
-        return (self.prior + change).clamp(0, 1)
+        told = torch.cat(parts, 2)
+        changes = torch.stack([member(told).squeeze(2) for member in self.members])
+        return (self.prior + (changes if self.training else changes.mean(0))).clamp(0, 1)
 
 
 def _pools(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The embedded default: an image-only student with two small towers and linear heads.
+"""The embedded default: an image-only student with two small towers and small heads.
 
 * a semantic tower (EfficientNet-Lite2, ImageNet) on the whole frame at 240 px;
 * the judge's own tower (MobileNet v1, AVA) on the same frame at 192 px, kept because a few thousand
@@ -7,7 +7,8 @@
 * where it learned to crop, a head on the semantic tower's frozen map (models/crop.py).
 
 Heads see the mean and the deviation over the frame of several levels of each tower, not of the last alone: quality
-and complexity live in the early ones (hypercolumns, Hariharan et al. 2015).
+and complexity live in the early ones (hypercolumns, Hariharan et al. 2015). The heads of these two compare the photo
+with those that were rated (`Kernel`); the others are linear.
 """
 
 from __future__ import annotations
@@ -24,7 +25,21 @@ from torch import Tensor, nn
 
 from cgiaa_cli.imaging.measure import MEASURES
 
-__all__ = ["BESIDE", "EARLY", "FEATURES", "JUDGE", "LATE", "SEMANTIC", "TILES", "Student", "Towers", "tilted"]
+__all__ = [
+    "BESIDE",
+    "COMPONENTS",
+    "EARLY",
+    "FEATURES",
+    "GAMMA",
+    "JUDGE",
+    "LATE",
+    "SEMANTIC",
+    "TILES",
+    "Kernel",
+    "Student",
+    "Towers",
+    "tilted",
+]
 
 
 TAIL = 5  # the semantic tower's blocks from here on are tuned
@@ -36,7 +51,9 @@ LATE = SEMANTIC + 2 * (208 + 352)  # mean of the last level, then mean and devia
 JUDGE = 1024  # channels of its last level
 BESIDE = JUDGE + 2 * (256 + 512)  # with the moments of `JUDGE_LEVELS`
 TILES = 4 * 256
+GAMMA = 0.4  # of the kernel exp(-GAMMA |x - y|^2); two photos are 2 apart on the average
 ASPECT = MEASURES.index("aspect")
+COMPONENTS = 64  # principal components of all features, on which photos are compared
 FEATURES = LATE + EARLY + BESIDE + TILES + len(MEASURES)
 
 
@@ -116,26 +133,54 @@ class Towers(nn.Module):
         return x, torch.cat([self.late(x), early, self.beside(photo, tiles), measures], dim=1)
 
 
+class Kernel(nn.Module):
+    """A support vector regression (Drucker et al. 1997): a line, and what photos like this one were rated.
+
+    Far from all photos that it learned from only the line is left.
+
+    Args:
+        count: photos that it keeps, S.
+    """
+
+    support: Tensor
+    weight: Tensor
+    line: Tensor
+    bias: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("support", torch.zeros(count, COMPONENTS))
+        self.register_buffer("weight", torch.zeros(count))
+        self.register_buffer("line", torch.zeros(COMPONENTS))
+        self.register_buffer("bias", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, COMPONENTS), of mean square length 1 -> (B,)."""
+        apart = (x * x).sum(1, keepdim=True) + (self.support * self.support).sum(1) - 2 * x @ self.support.T
+        return torch.exp(-GAMMA * apart.clamp(min=0)) @ self.weight + x @ self.line + self.bias
+
+
 class Student(nn.Module):
-    """Towers, a standardisation, and linear heads on it.
+    """Towers, a standardisation, and heads on it.
 
     Args:
         embedding_dim: size of the embedding (a projection of the semantic features).
         crop: whether it chooses crops, too.
+        support: photos that the heads of technical quality and complexity keep.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, embedding_dim: int = 256, crop: bool = False) -> None:
+    def __init__(self, embedding_dim: int = 256, crop: bool = False, support: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
         self.towers = Towers()
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("scale", torch.ones(FEATURES))
         self.opinion = nn.Linear(FEATURES, 1)
         self.attributes = nn.Linear(FEATURES, 4)
-        self.technical = nn.Linear(FEATURES, 1)
-        self.complexity = nn.Linear(FEATURES, 1)
+        self.components = nn.Linear(FEATURES, COMPONENTS)
+        self.technical, self.complexity = Kernel(support[0]), Kernel(support[1])
         self.embedding = nn.Linear(SEMANTIC, embedding_dim)
         self.crop = CropHead() if crop else None
 
@@ -146,12 +191,13 @@ class Student(nn.Module):
     def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """(B, FEATURES) of the towers -> distribution, attributes, technical, complexity, embedding."""
         z = self.standardise(features)
+        x = self.components(z)
         judged = self.towers.judge.distribution(features[:, LATE + EARLY :][:, :JUDGE])
         return (
             tilted(judged, self.opinion(z).squeeze(1).clamp(1.5, 9.5)),
             self.attributes(z).clamp(1, 10),
-            self.technical(z).squeeze(1).clamp(1, 10),
-            self.complexity(z).squeeze(1).clamp(0, 100),
+            self.technical(x).clamp(1, 10),
+            self.complexity(x).clamp(0, 100),
             nn.functional.normalize(self.embedding(z[:, :SEMANTIC]), dim=1),
         )
 

@@ -19,6 +19,7 @@ from cgiaa_models.towers import DualEncoder, Heads
 from cgiaa_training import attributes, experts, export, held_out, precision, synthetic, vlap
 from cgiaa_training.assemble import export_run
 from cgiaa_training.export import ExportConfig, run
+from cgiaa_training.pairs import Pairs
 from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.run import Context
@@ -407,7 +408,10 @@ def test_the_text_tower_comes_along_where_photos_are_to_be_searched(
     encoder["config"] |= {"hidden_size": 16}
     model = DualEncoder(DualEncoder.describe(towers, encoder, heads)).eval().requires_grad_(False)
     monkeypatch.setattr(vlap, "load", lambda _: model)
-    config = replace(CONFIG, measured=(), search=True)
+    photos = [str(data / "photos" / f"{i:05}.jpg") for i in range(4)]
+    texts = ["a dark picture", "a light picture", "a picture", "light"]
+    monkeypatch.setattr(vlap, "pairs", lambda _: (Pairs(photos, texts, [0, 1, 2, 3]),) * 2)
+    config = replace(CONFIG, measured=(), search="tower")
     with pytest.raises(UsageError, match=r"export\.search needs the towers of vlap"):
         run(context(data, tmp_path / "without", config))
     run(context(data, tmp_path / "run", config, vlap=Taught()))
@@ -415,6 +419,7 @@ def test_the_text_tower_comes_along_where_photos_are_to_be_searched(
     search = bundle.text["search"]
     files = {f"text/{name}" for name in ("text.onnx", "text-tokenizer.json", "text.json", "search.npy")}
     assert search["dim"] == 16 and 0.9 < search["cosine"] <= 1 and files < set(bundle.manifest["files"])
+    assert search["kind"] == "tower" and search["held_out"]["pairs"] == 4 and "text_to_image_r10" in search["towers"]
     table = np.load(bundle.folder / "text" / "search.npy")
     photo = prepare(decode((data / "photos" / "00004.jpg").read_bytes()))
     vector = Engine(bundle, "cpu").run([photo])[0].embedding.astype(np.float32)

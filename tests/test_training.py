@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cgiaa_models.student import ASPECT, EARLY, FEATURES, JUDGE, LATE, Student, Towers, tilted
+from cgiaa_models.student import ASPECT, COMPONENTS, EARLY, FEATURES, JUDGE, LATE, Student, Towers, tilted
 from cgiaa_training import distill as distill_stage
 from cgiaa_training import evaluate as evaluation
 from cgiaa_training import export
@@ -20,7 +20,7 @@ from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, crops, iou, load_photo, photo_from_array, rated
 from cgiaa_training.distill import DistillConfig, distill
 from cgiaa_training.fusion import FusionConfig
-from cgiaa_training.heads import Strengths
+from cgiaa_training.heads import Strengths, fit_kernel
 from cgiaa_training.loop import LoopConfig
 from cgiaa_training.metrics import correlations, emd, interval
 from cgiaa_training.recipe import Recipe
@@ -408,3 +408,26 @@ def test_training_without_its_data_is_one_line(run_cli: RunCli, tmp_path: Path) 
     done = run_cli("train", "distill", "--data", tmp_path / "none", "--out", tmp_path / "run")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("cgiaa: ") and "; " in done.stderr
+
+
+def test_support_vectors_follow_ratings_and_far_away_only_the_line_is_left() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, COMPONENTS**-0.5, (200, COMPONENTS)).astype(np.float32)
+    x[:, 0] = rng.uniform(-2, 2, 200)
+    y = 5 + np.cos(2 * x[:, 0]) + 0.3 * x[:, 0]  # no line says that
+    head = fit_kernel(x[:150], y[:150], 3.0)
+    found = head(torch.from_numpy(x[150:])).numpy()
+    assert np.corrcoef(found, y[150:])[0, 1] > 0.9
+    assert 1 < len(head.support) <= 150
+    far = torch.zeros(2, COMPONENTS)
+    far[:, 0] = torch.tensor([100.0, 200.0])
+    np.testing.assert_allclose(np.diff(head(far)), 100 * head.line[0], rtol=1e-3)
+    same = fit_kernel(x[:20], np.full(20, 4.0), 1.0)
+    np.testing.assert_allclose(same(torch.from_numpy(x[:3])), 4.0, atol=1e-6)
+
+
+def test_a_student_comes_back_with_the_photos_that_its_heads_keep(student: Student, tmp_path: Path) -> None:
+    larger = Student(crop=True, support=(7, 3))
+    torch.save(larger.state_dict(), tmp_path / "student.pt")
+    loaded = export.load_student(tmp_path / "student.pt")
+    assert len(loaded.technical.support) == 7 and len(loaded.complexity.support) == 3

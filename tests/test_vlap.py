@@ -20,7 +20,7 @@ from cgiaa_training.pairs import PairData, Pairs, Views, view_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.retrieval import PROMPTS, recalls, zero_shot
 from cgiaa_training.run import Context
-from cgiaa_training.search import export_text_tower, head_map, image_map
+from cgiaa_training.search import JUDGE_TOKENIZER, export_text_tower, head_map, image_map, word_table
 from cgiaa_training.vlap import VlapConfig
 from PIL import Image
 
@@ -304,6 +304,31 @@ def test_the_text_tower_as_onnx_and_the_map_for_photos(
     with pytest.raises(CgiaaError, match=r"ONNX Runtime differs from torch by .* in text\.onnx"):
         export_text_tower(model, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_table_of_words_stands_in_for_the_text_tower(data: Path, tmp_path: Path) -> None:
+    vlap.run(_context(LOCKED, data, tmp_path))
+    model = vlap.load(tmp_path / "vlap" / "vlap.pt")
+    learnt, _ = vlap.pairs(_context(LOCKED, data, tmp_path))
+    table, basis = word_table(model, learnt.texts, 6)
+    assert basis.shape == (6, model.dim) and table.words.embedding_dim == 6
+    texts = sorted(set(learnt.texts))
+    with torch.inference_mode():
+        whole = model.encode_text(texts).numpy() @ basis.T
+        said = table(*model.text.tokens(texts)).numpy()
+        nothing = table(*model.text.tokens([""])).numpy()
+    np.testing.assert_allclose(np.linalg.norm(said, axis=1), 1, atol=1e-5)
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+    assert ((said @ whole.T).argmax(1) == np.arange(len(texts))).all(), "each text is nearest to itself"
+    assert np.isfinite(nothing).all()
+    says = export_text_tower(model, tmp_path / "search", texts, table)
+    assert says["dim"] == 6 and says["parity"] < 1e-5 and "tokenizer" not in says
+    shared = tmp_path / "both" / JUDGE_TOKENIZER
+    shared.parent.mkdir()
+    shared.write_text(model.text.tokens.description["json"])
+    says = export_text_tower(model, shared.parent, texts, table)
+    assert says["tokenizer"] == JUDGE_TOKENIZER and not (shared.parent / "text-tokenizer.json").exists()
+    assert (shared.parent / "text.onnx").stat().st_size < (tmp_path / "vlap" / "vlap.pt").stat().st_size
 
 
 def test_a_head_with_a_hidden_layer_is_no_map() -> None:

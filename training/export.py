@@ -239,7 +239,8 @@ def load_student(checkpoint: Path) -> Student:
     """The student of a training run. Raises CgiaaError when `checkpoint` is not one."""
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        student = Student(embedding_dim=state["embedding.weight"].shape[0], crop="crop.prior" in state)
+        kept = len(state["technical.support"]), len(state["complexity.support"])
+        student = Student(state["embedding.weight"].shape[0], crop="crop.prior" in state, support=kept)
         student.load_state_dict(state)
     except Exception as error:  # torch, pickle and zip each have their own
         raise CgiaaError(

@@ -1,0 +1,134 @@
+"""A language model teaches the experts: it learns critiques, writes more, and only what passes the checks is learnt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cgiaa_training import teacher
+from cgiaa_training.expert_data import level_edges, make_plans
+from cgiaa_training.expert_report import sample_prompts
+from cgiaa_training.experts import ExpertsConfig
+from cgiaa_training.loop import LoopConfig
+from cgiaa_training.run import Context
+from cgiaa_training.teacher import TeacherConfig, lessons, spelled
+from cgiaa_training.units import Unit, common_words, make_units
+
+from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt
+from cgiaa_cli.errors import CgiaaError
+from tests.test_expert import sayings
+
+
+class Judge:
+    """Knows the sayings of `test_expert`: which attribute, and whether they praise."""
+
+    def attribute(self, texts: list[str]) -> Any:
+        signs = (("light", "dark", "exposure"), ("composition", "horizon"), ("sharp", "focus"), ("moving", "interest"))
+        found = np.full((len(texts), 5), 0.01, np.float32)
+        for row, text in zip(found, texts, strict=True):
+            row[next((i for i, words in enumerate(signs) if any(w in text for w in words)), 4)] = 0.9
+        return found
+
+    def polarity(self, texts: list[str]) -> Any:
+        bad = ("dark", "tilted", "out of focus", "does not")
+        return np.array([3.0 if any(b in t for b in bad) else 9.0 for t in texts], np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small Llama with a tokenizer of its own, untrained."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("model")
+    fast = Tokenizer(models.BPE())
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
+    fast.train_from_iterator([c.text for c in sayings()], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=fast, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=600, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, bos_token_id=0, eos_token_id=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    made = LlamaForCausalLM(config)
+    torch.nn.init.normal_(made.get_input_embeddings().weight, std=0.5)  # it stays frozen, and must tell words apart
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def context(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(teacher, "load_judge", lambda _: Judge())
+    loop = LoopConfig(epochs=40, batch_size=16, rate=4e-3)
+    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, fluent=0.7, loop=loop)
+    recipe = SimpleNamespace(experts=ExpertsConfig(common=2, teacher=config), seed=0)
+    said: list[str] = []
+    return Context(recipe, tmp_path, tmp_path, say=said.append)  # type: ignore[arg-type]
+
+
+def taught(context: Context) -> tuple[list[Unit], dict[str, Any], list[Prompt]]:
+    critiques = sayings()
+    common = common_words(critiques, 2)
+    units, _ = make_units(critiques, level_edges(critiques), common)
+    prompts = sample_prompts(make_plans(units), context.recipe.experts.teacher.texts)
+    plain = [unit for unit in units if not unit.prompt.traits]
+    return *lessons(context, plain, prompts, level_edges(critiques), common), prompts
+
+
+def test_what_it_writes_is_checked_and_carries_what_it_states(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units, about, prompts = taught(context)
+    assert about["written"] == len(prompts) == 96 and about["kept"] == len(units) > 1
+    assert sum(about["dropped"].values()) + about["kept"] == 96
+    assert about["dropped"]["stilted"] > 0
+    judge = Judge()
+    for unit in units:
+        assert unit.source.photo.startswith("teacher ") and not unit.prompt.traits
+        assert ATTRIBUTES[int(judge.attribute([unit.text])[0].argmax())] == unit.prompt.attribute
+        assert (unit.prompt.level > 5) == (judge.polarity([unit.text])[0] > 5), "the level is what the judge says"
+    assert len({unit.text.lower() for unit in units}) == len(units)
+    folder = context.folder("experts") / "teacher"
+    assert not (folder / "checkpoints").exists(), "they are large, and done with"
+
+    monkeypatch.setattr(teacher, "_learn", lambda *_: pytest.fail("it learns again"))
+    again, _, _ = taught(context)
+    assert [u.text for u in again] == [u.text for u in units]
+    path = folder / "written-000000.json"
+    path.write_text(json.dumps(["The picture is far too dark for the challenge."] * 96))
+    none, about, _ = taught(context)
+    assert none == [] and about["dropped"] == {"duplicate": 95, "foreign": 1, "stilted": 0, "traits": 0}
+
+
+def test_only_the_upper_layers_learn(context: Context, model: Path) -> None:
+    pupil = teacher._Pupil(teacher.open_model(str(model))[0], 1)
+    names = {name for name, weight in pupil.named_parameters() if weight.requires_grad}
+    assert names and all(".layers.1." in name for name in names)
+
+
+def test_a_prompt_in_words() -> None:
+    prompt = Prompt("depth_focus", 3, "short", (("sharpness", "soft"), ("tilt", "")))
+    assert spelled(prompt) == "Critique of a photo: depth focus, 3 of 10, short, sharpness soft.\n"
+
+
+def test_a_model_that_cannot_be_had_is_named(context: Context, tmp_path: Path) -> None:
+    for name, why in (("wheel:no-such-package", "no-such-package"), (str(tmp_path / "none"), "cannot be had")):
+        config = replace(context.recipe.experts.teacher, model=name)
+        context.recipe.experts = replace(context.recipe.experts, teacher=config)
+        with pytest.raises(CgiaaError, match=why):
+            taught(context)
+
+
+def test_all_faults_of_a_teacher_at_once() -> None:
+    faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0).faults()
+    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "temperature"]
