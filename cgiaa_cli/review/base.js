@@ -23,7 +23,15 @@ async function ask(path, options) {
   return data;
 }
 
-const tell = (path, body) => ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+// one after the other: an older state must not come after a newer one
+let told = Promise.resolve();
+function inOrder(path, options) {
+  const answer = told.then(() => ask(path, options));
+  told = answer.catch(() => {});
+  return answer;
+}
+
+const tell = (path, body) => inOrder(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 // nothing is lost silently: what fails is said, and the page shows what the server has
 function trying(act) {
@@ -69,7 +77,7 @@ function hear(state) {
   $("undo").disabled = !decided.steps;
   $("summary").textContent = [count(about.photos, "photo"), count(decided.picks.size, "pick"),
     count(decided.rejects.size, "reject"), count(decided.choices, "choice")].join(" \u00b7 ");
-  for (const told of watchers) told();
+  for (const watch of watchers) watch();
 }
 
 // shown at once, and again as the server has it
@@ -79,7 +87,7 @@ const decide = trying(async (verdicts) => {
     decided.rejects.delete(Number(number));
     if (verdict) (verdict === "pick" ? decided.picks : decided.rejects).add(Number(number));
   }
-  for (const told of watchers) told();
+  for (const watch of watchers) watch();
   try {
     hear(await tell("decide", { verdicts }));
   } catch (error) {
@@ -94,7 +102,7 @@ function give(number, verdict) {
   return decide({ [number]: wanted });
 }
 
-const refresh = trying(async () => hear(await ask("state")));
+const refresh = trying(async () => hear(await inOrder("state")));
 
 /* ---- one photo in little ---- */
 
@@ -146,5 +154,5 @@ function mark(number) {
   else if (marked.length < MOST) marked = [...marked, number];
   else say(`${MOST} photos are marked already`);
   $("beside").textContent = marked.length ? `Side by side (${marked.length})` : "Side by side";
-  for (const told of watchers) told();
+  for (const watch of watchers) watch();
 }

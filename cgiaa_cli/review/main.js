@@ -198,8 +198,8 @@ const undo = trying(async () => {
   const undone = state.undone;
   if (!undone) return say("nothing to undo");
   if (undone.pair && section === "pair") {
-    pair = (await fetchRows(undone.pair), undone.pair.map((number) => rows.get(number)));
-    pairStage.show(undone.pair, (photo) => make("figcaption", {}, make("span", { className: "name", title: photo.path }, photo.name)));
+    await fetchRows(undone.pair);
+    showPair(undone.pair.map((number) => rows.get(number)));
   }
   if (undone.group !== undefined && section === "groups") await showGroups();
   const place = undone.photos ? list.indexOf(undone.photos[0]) : -1;
