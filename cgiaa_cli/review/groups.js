@@ -54,14 +54,18 @@ const keep = trying(async (group, node) => {
   node.replaceWith(card(state.group));
 });
 
+let opened = 0;
 async function grow() {
+  const mine = opened;
   const found = await ask(`groups?start=${drawn}&count=${CARDS}&kind=${$("kind").value}`);
+  if (mine !== opened) return null; // another kind was asked for meanwhile
   if (!found.ready) {
     $("groups-count").textContent = "Looking for groups ...";
-    return setTimeout(trying(async () => { if (!$("groups").hidden && !drawn) await grow(); }), 700);
+    return setTimeout(trying(async () => { if (!$("groups").hidden && mine === opened) await grow(); }), 700);
   }
   const first = (group) => group.members.slice(0, MEMBERS).map((member) => member.photo);
   await fetchRows([...new Set(found.groups.flatMap(first))]);
+  if (mine !== opened) return null;
   cards.append(...found.groups.map(card));
   drawn += found.groups.length;
   const options = Object.entries(found.kinds).map(([kind, n]) => make("option", { value: kind, selected: kind === $("kind").value }, `${spoken(kind)} (${n})`));
@@ -74,6 +78,7 @@ async function grow() {
 }
 
 const showGroups = trying(async () => {
+  opened++;
   drawn = 0;
   cards.replaceChildren();
   await grow();

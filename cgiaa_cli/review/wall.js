@@ -84,15 +84,18 @@ function moved(key) {
   return true;
 }
 
+let asked = 0;
 const show = trying(async () => {
+  const mine = ++asked;
   const order = $("order").value;
-  const asked = new URLSearchParams({ order, turned: turned ? "1" : "0", show: $("show").value, find: $("find").value });
-  const stays = list[at];
-  list = (await ask(`list?${asked}`)).numbers;
+  const query = new URLSearchParams({ order, turned: turned ? "1" : "0", show: $("show").value, find: $("find").value });
+  const found = await ask(`list?${query}`);
+  if (mine !== asked) return; // something else was asked for meanwhile
+  list = found.numbers;
   for (const node of tiles.values()) node.remove();
   tiles.clear();
   space.querySelector(".none")?.remove();
-  at = Math.max(0, list.indexOf(stays));
+  at = 0;
   if (!list.length) space.append(make("p", { className: "none" }, "No photo is of this kind."));
   wall.scrollTop = 0;
   goTo(at, false);
