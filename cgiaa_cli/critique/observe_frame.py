@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgiaa_cli.critique.facts import Facts
+from cgiaa_cli.critique.focus import Focus
 from cgiaa_cli.critique.observation import Evidence, Observation, Rule, Said, only, part
 
 __all__ = ["RULES"]
@@ -76,6 +77,7 @@ def _focus(facts: Facts, said: Said) -> Iterator[Observation]:
         )
     else:
         yield from _depth(facts, said, evidence)
+        yield from _texture(facts, evidence)
         yield from _where_sharp(facts, evidence)
     if only(said, "noise", "noisy"):
         yield Observation(
@@ -94,7 +96,6 @@ def _focus(facts: Facts, said: Said) -> Iterator[Observation]:
 
 def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation]:
     focus = facts.focus
-    even = focus.in_focus > 0.9 and focus.textured > 0.3 and _spread(focus.map) < 0.1
     at = ", as far as this small size shows" if max(facts.width, facts.height) < SMALL else ""
     if "bokeh" in facts.kinds:
         yield Observation(
@@ -110,7 +111,7 @@ def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation
             evidence,
             facts.frame.subject.box,
         )
-    elif only(said, "depth", "deep") and even:
+    elif only(said, "depth", "deep") and _even(focus):
         yield Observation(
             "depth_focus",
             "depth",
@@ -140,6 +141,10 @@ def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation
             evidence,
             focus.region,
         )
+
+
+def _texture(facts: Facts, evidence: Evidence) -> Iterator[Observation]:
+    focus = facts.focus
     if focus.textured > 0.05:
         share = part(focus.textured)
         yield Observation(
@@ -155,7 +160,7 @@ def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation
             ),
             {"textured_share": round(focus.textured, 2)},
         )
-    if even and "bokeh" not in facts.kinds:
+    if _even(focus) and "bokeh" not in facts.kinds:
         yield Observation(
             "depth_focus",
             "evenness",
@@ -169,6 +174,11 @@ def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation
             ),
             evidence | {"spread_of_sharpness": round(_spread(focus.map), 2)},
         )
+
+
+def _even(focus: Focus) -> bool:
+    """Whether all of the frame is about equally sharp."""
+    return focus.in_focus > 0.9 and focus.textured > 0.3 and _spread(focus.map) < 0.1
 
 
 def _spread(cells: NDArray[np.float32]) -> float:
@@ -362,6 +372,7 @@ def _arrangement(facts: Facts, said: Said) -> Iterator[Observation]:
         )
     yield from _layout(facts)
     yield from _sides(facts, said)
+    yield from _stand(facts, said)
 
 
 def _layout(facts: Facts) -> Iterator[Observation]:
@@ -436,6 +447,10 @@ def _sides(facts: Facts, said: Said) -> Iterator[Observation]:
             ),
             {"balance": round(frame.balance, 2)},
         )
+
+
+def _stand(facts: Facts, said: Said) -> Iterator[Observation]:
+    frame = facts.frame
     if "panorama" in facts.kinds:
         yield Observation(
             "composition",
