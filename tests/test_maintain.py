@@ -69,7 +69,7 @@ def test_info_counts(cache: Cache, tmp_path: Path) -> None:
     assert found.pop("bytes") > 4096
     assert found == {
         "path": str(tmp_path / "cache.sqlite"),
-        "schema": 5,
+        "schema": 6,
         "files": 4,
         "contents": 2,
         "failed": {"truncated": 2},
@@ -93,7 +93,7 @@ def test_prune_drops_what_is_gone_and_its_scores(cache: Cache, tmp_path: Path) -
     cache.write(1, [FileEntry(escape(tmp_path / "p" / "d.jpg"), 100, 5, hash=f"hash of {tmp_path}/p/b.jpg")])
     (tmp_path / "p" / "c.jpg").unlink()
     removed = Pruned(
-        2, 1, scores=1, embeddings=1, critiques=0, looks=0, listed_groups=0, keep_all=0, decisions=0, choices=0
+        2, 1, scores=1, embeddings=1, critiques=0, looks=0, eyes=0, listed_groups=0, keep_all=0, decisions=0, choices=0
     )
     assert prune(cache, dry_run=True) == removed
     assert (count(cache, "files"), count(cache, "contents")) == (4, 3)
