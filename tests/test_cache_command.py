@@ -78,7 +78,7 @@ def test_prune(scanned: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["cache", "prune", "--dry-run"]) == 0
     assert said(capsys) == "would remove 1 files that are gone, and the scores of 1 photos\n"
     assert run(["cache", "prune", "--format", "json"]) == 0
-    gone = {"files": 1, "contents": 1, "scores": 1, "embeddings": 1, "critiques": 0, "looks": 1}
+    gone = {"files": 1, "contents": 1, "scores": 1, "embeddings": 1, "critiques": 0, "looks": 1, "eyes": 0}
     expected = {**gone, "listed_groups": 0, "keep_all": 0, "decisions": 0, "choices": 0, "dry_run": False}
     assert json.loads(said(capsys)) == expected
     shutil.rmtree(scanned)

@@ -101,7 +101,7 @@ def test_prune_drops_what_is_gone_and_its_scores(cache: Cache, tmp_path: Path) -
     paths = [row[0] for row in cache.conn.execute("SELECT path FROM files ORDER BY path")]
     assert paths == [str(tmp_path / "p" / "a.jpg"), str(tmp_path / "p" / "d.jpg")]
     assert [count(cache, t) for t in ("contents", "scores", "embeddings", "roots")] == [2, 2, 2, 1]
-    assert prune(cache) == Pruned(*[0] * 10)
+    assert prune(cache) == Pruned(*[0] * 11)
     assert cache.conn.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
