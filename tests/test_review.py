@@ -29,6 +29,7 @@ from cgiaa_cli.curation import groups_kept
 from cgiaa_cli.errors import CacheError, CgiaaError, ExtraMissingError, PhotoError, UsageError
 from cgiaa_cli.review import decisions, server
 from cgiaa_cli.review import pictures as pictures_module
+from cgiaa_cli.review.grouping import Grouping
 from cgiaa_cli.review.pairs import FEW, PER_GROUP, Asked, next_pair
 from cgiaa_cli.review.pictures import Pictures
 
@@ -352,12 +353,16 @@ def test_before_the_groups_are_found(library: Path, tmp_path: Path) -> None:
         assert len(page.json("list?show=best")["numbers"]) == 14
 
 
-def test_groups_that_cannot_be_found_are_said(page: Client, tmp_path: Path) -> None:
-    from cgiaa_cli.review.grouping import Grouping
-
+def test_groups_that_cannot_be_found_are_said(
+    page: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong = Grouping(page.review.gallery, tmp_path, lambda path, error: None, look=False)
     wrong.start()
     assert wrong.done.wait(10) and "this is a folder" in str(wrong.error)
+    monkeypatch.setattr(Grouping, "_find", lambda self, cache: 1 / 0)
+    broken = Grouping(page.review.gallery, page.review.cache.path, lambda path, error: None, look=False)
+    broken.start()
+    assert broken.done.wait(10) and broken.error == "internal error: ZeroDivisionError: division by zero"
 
 
 # pairs

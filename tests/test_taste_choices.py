@@ -79,7 +79,7 @@ def test_ratings_and_choices_together() -> None:
 
 
 def test_ratings_that_are_too_few_or_equal_do_not_count_beside_choices() -> None:
-    rated, liking = chosen(40, of=100)
+    rated, liking = chosen(50, of=100)
     for ratings in (np.where(np.arange(100) < 5, liking, np.nan), np.where(np.arange(100) < 50, 4.0, np.nan)):
         some = Rated(rated.vectors, rated.scores, ratings, rated.pairs)
         assert not len(some.rated)
@@ -88,7 +88,7 @@ def test_ratings_that_are_too_few_or_equal_do_not_count_beside_choices() -> None
 
 def test_few_choices_are_refused() -> None:
     rated, _ = chosen(FEWEST_CHOICES)
-    with pytest.raises(UsageError, match=r"0 rated photos and 29 choices are too few to learn from; .* or choose 30"):
+    with pytest.raises(UsageError, match=r"0 rated photos and 49 choices are too few to learn from; .* or choose 50"):
         Rated(rated.vectors, rated.scores, rated.ratings, rated.pairs[1:])
     with pytest.raises(UsageError, match="1 choice are too few"):
         Rated(rated.vectors, rated.scores, rated.ratings, rated.pairs[:1])

@@ -54,6 +54,8 @@ class Grouping:
                 self._find(cache)
         except CgiaaError as error:
             self.error = str(error)
+        except Exception as error:  # our own mistake: it costs the groups, not the page
+            self.error = f"internal error: {type(error).__name__}: {error}"
         finally:
             self.done.set()
 

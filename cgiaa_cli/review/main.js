@@ -85,8 +85,10 @@ function scoreLine(photo, name) {
   return make("div", { className: "score" }, make("span", {}, SCORES[name]), make("span", { className: "track" }, fill), make("b", {}, fixed(value)));
 }
 
+const COPIES = 5; // places of a photo that are named
 const showWords = trying(async (photo) => {
-  const also = photo.copies.length ? ` \u00b7 also at ${photo.copies.join(", ")}` : "";
+  const more = photo.copies.length > COPIES ? ` and ${count(photo.copies.length - COPIES, "other place")}` : "";
+  const also = photo.copies.length ? ` \u00b7 also at ${photo.copies.slice(0, COPIES).join(", ")}${more}` : "";
   dialog.querySelector(".facts").textContent = settings(photo) + also;
   const said = dialog.querySelector(".said");
   said.replaceChildren(...["score", ...ATTRIBUTES, "technical"].map((name) => scoreLine(photo, name)));

@@ -32,7 +32,7 @@ __all__ = ["FEWEST", "FEWEST_CHOICES", "SCORES", "Head", "Learnt", "Rated", "lea
 
 SCORES = ("score", "spread", *ATTRIBUTES, "technical", "complexity")
 FEWEST = 10  # ratings; with fewer, an interval of a gain says nothing
-FEWEST_CHOICES = 30
+FEWEST_CHOICES = 50  # the interval of a gain from fewer errs too often
 STRENGTHS = (*(10.0 ** np.arange(-4, 1.01, 0.5)), np.inf)
 FOLDS, REPEATS = 5, 5
 ALIKE = 0.9  # cosine from which on two photos are never on two sides of a fold
