@@ -81,3 +81,10 @@ def test_the_examples_are_ranked_with_it(run_cli: RunCli) -> None:
     assert len(names) == len(list(EXAMPLES.glob("*.jpg")))
     assert rows == sorted(rows, key=lambda row: -row["score"])
     assert names.index("coffee") < names.index("clock-shaken")
+
+
+def test_it_finds_photos_by_words(run_cli: RunCli, tmp_path: Path) -> None:
+    for words, wanted in (("a cup of coffee on a table", "coffee.jpg"), ("a cat", "cat.jpg"), ("grass", "grass.jpg")):
+        db = tmp_path / "cache.sqlite"
+        done = run_cli("search", words, EXAMPLES, "--top", "1", "--format", "paths", "--db", db, "--model", "default")
+        assert done.returncode == 0 and done.stdout.strip().endswith(wanted), words

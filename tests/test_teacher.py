@@ -19,10 +19,10 @@ from cgiaa_training.loop import LoopConfig
 from cgiaa_training.run import Context
 from cgiaa_training.teacher import TeacherConfig, lessons, spelled
 from cgiaa_training.units import Unit, common_words, make_units
+from test_expert import sayings
 
 from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt
 from cgiaa_cli.errors import CgiaaError
-from tests.test_expert import sayings
 
 
 class Judge:

@@ -333,9 +333,10 @@ def _similarity(folder: Path, found: Sequence[Critiqued], seed: int = 0) -> dict
     from cgiaa_models.tokens import Tokens
 
     from cgiaa_cli.critique.decode import open_network
+    from cgiaa_cli.inference.words import tokenizer_of
 
     says = json.loads((folder / "text.json").read_text("utf-8"))
-    tokens = Tokens({**says, "json": (folder / "text-tokenizer.json").read_text("utf-8")})
+    tokens = Tokens({**says, "json": tokenizer_of(folder, says).read_text("utf-8")})
     tower, matrix = open_network(folder / "text.onnx", None), np.load(folder / "search.npy")
     texts = [text for number, one in enumerate(found) for text in _texts(number, one)]
     vectors = []

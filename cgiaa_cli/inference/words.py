@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cgiaa_cli.bundles import Bundle
     from cgiaa_cli.curation.search import Query
 
-__all__ = ["TOKENIZER", "query_of", "require_tower"]
+__all__ = ["TOKENIZER", "query_of", "require_tower", "tokenizer_of"]
 
 MAP, TOKENIZER = "search.npy", "text-tokenizer.json"
 
@@ -67,6 +67,11 @@ def query_of(bundle: Bundle, words: str) -> Query:
     return Query(vector, place, f"words {bundle.manifest['files'].get(f'text/{MAP}')}")
 
 
+def tokenizer_of(folder: Path, says: Mapping[str, Any]) -> Path:
+    """The tokenizer of a text tower: its own, or the judge's where both have the same; `says`: its text.json."""
+    return folder / Path(says.get("tokenizer", TOKENIZER)).name
+
+
 def _broken(path: Path, why: object) -> BundleError:
     return BundleError(f"not what searching by words needs ({why})", path=escape(path), mend="export the bundle again")
 
@@ -77,11 +82,11 @@ def _embed(folder: Path, words: str) -> NDArray[np.float32]:
 
     try:
         says = json.loads((folder / "text.json").read_text("utf-8"))
-        tokenizer = Path(says.get("tokenizer", TOKENIZER)).name  # the judge's where both have one
+        tokenizer = tokenizer_of(folder, says)
         context, pad, fixed, clean = int(says["context"]), int(says["pad"]), bool(says["fixed"]), _CLEAN[says["clean"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _broken(folder / "text.json", error) from error
-    numbers = _encoding(folder / tokenizer, context)(clean(words))
+    numbers = _encoding(tokenizer, context)(clean(words))
     if len(numbers) > context:
         numbers = [*numbers[: context - 1], numbers[-1]]  # the last one ends a text
     length = context if fixed else max(2, len(numbers))
