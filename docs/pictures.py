@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -32,9 +31,14 @@ SHOWN: dict[str, list[str]] = {
     "search": ["cgiaa search 'a cup on a table' Photos --top 3", "cgiaa search --like Photos/moon.jpg Photos --top 2"],
     "taste": ["cgiaa taste learn mine --ratings stars.csv"],
     "annotate": ["cgiaa annotate Photos/coffee.jpg Photos/cat.jpg", "cgiaa annotate Photos/coffee.jpg --write"],
-    "watch": ["timeout -s INT 8 cgiaa watch Photos --format jsonl | cut -c 1-320"],
-    "config": ["cgiaa config set top 20", "cgiaa config"],
+    "watch": ["(sleep 4; cp Photos/moon.jpg Photos/new.jpg) & timeout -s INT 12 cgiaa watch Photos"],
+    "config": ["cgiaa config set jobs 2", "cgiaa config show"],
 }
+
+STARS = {
+    "rocket-launch.jpg": 5, "deep-field.jpg": 5, "cat.jpg": 5, "moon.jpg": 4, "cameraman.jpg": 4, "astronaut.jpg": 4,
+    "coffee.jpg": 3, "coffee-pale.jpg": 2, "coins.jpg": 2, "brick.jpg": 1, "grass.jpg": 1, "clock-shaken.jpg": 1,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -42,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         photos(root / "Photos")
-        rows = [f"Photos/{name.name},{1 + i % 5}" for i, name in enumerate(sorted((root / "Photos").iterdir()))]
+        rows = [f"Photos/{name},{stars}" for name, stars in STARS.items()]
         (root / "stars.csv").write_text("\n".join(["path,rating", *rows]) + "\n")
         said("cgiaa scan Photos", root)
         for name, commands in SHOWN.items():
@@ -84,7 +88,7 @@ def draw(name: str, sessions: list[tuple[str, str]]) -> None:
     for command, answer in sessions:
         console.print(Text(f"$ {command}", style="bold"))
         console.print(Text(answer))
-    svg = console.export_svg(title=shlex.split(sessions[0][0])[0] + " " + name, unique_id=name)
+    svg = console.export_svg(title=f"cgiaa {name}", unique_id=name)
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     (HERE / "pictures" / f"{name}.svg").write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE))
 
