@@ -124,6 +124,8 @@ def test_no_photos_and_one(library: Path, tmp_path: Path, run_cli: RunCli) -> No
     assert done.stderr == "cgiaa: nothing matched; there is nothing to review\n"
     done = run_cli("review", tmp_path / "empty", "--no-scan", "--db", tmp_path / "none.sqlite")
     assert done.returncode == 1 and "there is no cache yet; leave out --no-scan" in done.stderr
+    done = run_cli("review", tmp_path / "empty", "--no-scan", "--db", library / "cache.sqlite")
+    assert done.returncode == 1 and "nothing to review; leave out --no-scan to score new photos" in done.stderr
     save(picture(1, 0.5), tmp_path / "one" / "a.jpg")
     (tmp_path / "one" / "b.jpg").write_bytes(b"\xff\xd8\xff no photo")
     one = Command(library, tmp_path, str(tmp_path / "one"))

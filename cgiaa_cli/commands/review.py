@@ -85,7 +85,8 @@ def review(  # its parameters are the command line
         for name, error in failed.items():
             _say(f"{name}: {error}")
         if not hits:
-            _say("nothing matched; there is nothing to review")
+            hint = "; leave out --no-scan to score new photos" if no_scan else ""
+            _say(f"nothing matched; there is nothing to review{hint}")
             raise typer.Exit(SOME_FAILED if failed else NOTHING)
         with Cache.open(session.cache.path) as cache:
             gallery = Gallery.of(cache, session.scorer, hits)
