@@ -141,6 +141,11 @@ def main() -> None:
     if code == BROKEN_PIPE or not _flushed():
         # Python flushes stdout once more at exit and would complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if code == INTERRUPTED:
+        # everything is closed by now, but a thread may still be in C++, e.g. loading a network: Python's own end would
+        # pull it out of there, and the C++ runtime would abort the process
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
