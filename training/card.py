@@ -114,8 +114,8 @@ def _made(context: Context) -> str:
         record = context.record(stage)
         if record is not None:
             command = str(record["command"])  # the bundle goes to others, the paths of this machine do not
-            for path, name in ((context.data, "DATA"), (context.out, "RUN")):
-                command = re.sub(rf"(?<!\S){re.escape(str(path))}(?!\S)", name, command)
+            for option, name in (("data", "DATA"), ("out", "RUN")):  # of whatever run: a stage can come from another
+                command = re.sub(rf"(?<!\S)--{option}[ =]\S+", f"--{option} {name}", command)
             rows.append((stage, record["commit"] or "-", f"{record['seconds']:.0f} s", f"`{command}`"))
     version = f"Recipe `{context.recipe.name}`, seed {context.recipe.seed}; exported by cgiaa {__version__}."
     return f"{version}\n\n{_table(('stage', 'commit', 'time', 'command'), rows)}"
