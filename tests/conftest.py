@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageFilter
 
+from cgiaa_cli import cli
 from cgiaa_cli.bundles import write_bundle
 from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.imaging.preprocess import SIZE
@@ -33,6 +34,7 @@ TINY_RANGES = {
 }
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+Cgiaa = Callable[..., tuple[int, str, str]]
 
 
 def tiny_encoder(darker: bool = False) -> bytes:
@@ -183,6 +185,24 @@ def run_cli(isolated: dict[str, str], tmp_path: Path, tiny_bundle: Path) -> RunC
         )
 
     return run
+
+
+@pytest.fixture
+def cgiaa(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Cgiaa:
+    """`cgiaa(*args)`: exit code, stdout, stderr, in this process, with the places of `run_cli`."""
+    (tmp_path / "config.toml").touch()
+    monkeypatch.setenv("CGIAA_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("CGIAA_DB", str(tmp_path / "cache.sqlite"))
+    monkeypatch.setenv("CGIAA_MODEL", str(tiny_bundle))
+
+    def call(*args: object) -> tuple[int, str, str]:
+        code = cli.run([os.fspath(a) if isinstance(a, Path) else str(a) for a in args])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
 
 
 def picture(seed: int, brightness: float, size: tuple[int, int] = (320, 240)) -> Image.Image:

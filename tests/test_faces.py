@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from skimage import data
 
 from cgiaa_cli.cache.maintain import prune
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.cli import run
+from cgiaa_cli.curation.groups import Group
 from cgiaa_cli.curation.groups_keeper import keeper_of, keeper_reason, reason_for
 from cgiaa_cli.curation.groups_photos import Photos
+from cgiaa_cli.curation.groups_reasons import group_rows
 from cgiaa_cli.imaging import faces
 from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.imaging.faces import Eyes, Face, closed_eyes, find_faces
@@ -168,24 +168,14 @@ def test_reasons() -> None:
     assert said == "ranks highest of those with the fewest closed eyes, though 1 of 3 has the eyes closed"
 
 
+def test_copies_have_the_eyes_of_the_one_that_was_looked_at() -> None:
+    photos = of([6.0, 5.8, 5.7], {0: Eyes(3, 0), 1: Eyes(3, 2)})
+    group = Group("0" * 8, "burst", 0, (0, 1, 2), (0, 1, 1))
+    (row,) = group_rows(photos, [group], lambda path, error: None, measure=False)
+    assert [member["closed_eyes"] for member in row["members"]] == [0, 2, 2]
+
+
 # the commands
-
-
-@pytest.fixture
-def cgiaa(
-    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    (tmp_path / "config.toml").touch()
-    monkeypatch.setenv("CGIAA_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("CGIAA_DB", str(tmp_path / "cache.sqlite"))
-    monkeypatch.setenv("CGIAA_MODEL", str(tiny_bundle))
-
-    def call(*args: object) -> tuple[int, str, str]:
-        code = run([os.fspath(a) if isinstance(a, Path) else str(a) for a in args])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 @pytest.fixture
@@ -210,14 +200,19 @@ def without() -> Iterator[None]:
     faces.available.cache_clear()
 
 
+def closed(out: str) -> dict[str, int | None]:
+    (group,) = json.loads(out)
+    return {Path(member["path"]).name: member["closed_eyes"] for member in group["members"]}
+
+
 def listed(out: str) -> tuple[str, dict[str, str]]:
     (group,) = json.loads(out)
     return Path(group["keeper"]).name, {Path(m["path"]).name: m["reason"] for m in group["members"]}
 
 
 def test_groups_and_rank_keep_open_eyes(cgiaa: Any, burst: Path, tmp_path: Path) -> None:
-    keeper, _ = listed(cgiaa("groups", burst, "--format", "json", "--no-measure")[1])
-    assert keeper == "IMG_0001.jpg"
+    out = cgiaa("groups", burst, "--format", "json", "--no-measure")[1]
+    assert listed(out)[0] == "IMG_0001.jpg" and set(closed(out).values()) == {None}
     # looked at for the first time by `rank`; then what is in the cache serves both
     ranked = cgiaa("rank", burst, "--one-per-group", "--format", "paths")[1]
     assert ranked != f"{burst}/IMG_0001.jpg\n" and ranked.count("\n") == 1
@@ -227,6 +222,7 @@ def test_groups_and_rank_keep_open_eyes(cgiaa: Any, burst: Path, tmp_path: Path)
         assert (code, err) == (0, "") and f"{burst}/{keeper}\n" == ranked
         assert reasons["IMG_0001.jpg"].startswith("eyes closed, ")
         assert sum("eyes closed" in reason for reason in reasons.values()) == 1
+        assert closed(out) == {f"IMG_000{i}.jpg": int(i == 1) for i in range(4)}
         assert "of those with open eyes" in reasons[keeper]
     assert cgiaa("rank", burst, "--one-per-group", "--no-scan", "--format", "paths")[1] == ranked
     (burst / "IMG_0003.jpg").unlink()
@@ -256,6 +252,7 @@ def test_without_the_extra(cgiaa: Any, burst: Path) -> None:
     code, out, err = cgiaa("groups", burst, "--format", "json")
     keeper, reasons = listed(out)
     assert (code, err, keeper) == (0, "", "IMG_0001.jpg") and "eyes" not in str(reasons)
+    assert set(closed(out).values()) == {None}
     assert cgiaa("rank", burst, "--one-per-group", "--format", "paths")[1] == f"{burst}/IMG_0001.jpg\n"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,14 @@ from PIL import Image
 
 from cgiaa_cli.cache.maintain import prune
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.cli import run
 from tests.conftest import picture
 
 Json = list[dict[str, Any]]
 
 
 @pytest.fixture
-def db(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "config.toml").touch()
-    monkeypatch.setenv("CGIAA_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("CGIAA_DB", str(tmp_path / "cache.sqlite"))
-    monkeypatch.setenv("CGIAA_MODEL", str(tiny_bundle))
+def db(tmp_path: Path) -> Path:
     return tmp_path / "cache.sqlite"
-
-
-@pytest.fixture
-def cgiaa(db: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """`cgiaa(*args)`: exit code, stdout, stderr, in this process."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        code = run([os.fspath(a) if isinstance(a, Path) else str(a) for a in args])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 def save(image: Image.Image, path: Path, taken: str | None = None, **tags: float) -> Path:
@@ -109,6 +91,7 @@ def test_groups_and_decisions(cgiaa: Any, library: Path, db: Path) -> None:
         assert list(group) == ["id", "kind", "keeper", "protected", "keep_all", "members"]
         assert group["members"][0]["path"] == group["keeper"] and not group["keep_all"]
         assert all(member["reason"] and member["score"] > 1 for member in group["members"])
+        assert {"path", "reason", "score", "closed_eyes", "kept"} == set(group["members"][0])
         assert sum(member["kept"] for member in group["members"]) == (3 if group["protected"] else 1)
     assert found["duplicate"]["keeper"] == str(library / "original.jpg")
     reasons = {Path(m["path"]).name: m["reason"] for m in found["duplicate"]["members"]}

@@ -8,16 +8,14 @@ import os
 import re
 import shutil
 import urllib.parse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import Cgiaa, picture
 from PIL import Image
 
-from cgiaa_cli.cli import run
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.library.walk import walk
 from cgiaa_cli.report import library as library_module
@@ -26,25 +24,8 @@ from cgiaa_cli.report.page import check_target, embed, write_page
 from cgiaa_cli.report.pictures import Beside, thumbnails, webp
 from cgiaa_cli.report.weakest import focal_range, standing, weakest, weakest_by
 
-Cgiaa = Callable[..., tuple[int, str, str]]
 # in a folder "<" its path holds the end of a script block
 HOSTILE = "script><script>alert(1)<!-- & \"q' \u2028 100%#?.jpg"
-
-
-@pytest.fixture
-def cgiaa(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Cgiaa:
-    """`cgiaa(*args)`: exit code, stdout, stderr, in this process."""
-    (tmp_path / "config.toml").touch()
-    monkeypatch.setenv("CGIAA_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("CGIAA_DB", str(tmp_path / "cache.sqlite"))
-    monkeypatch.setenv("CGIAA_MODEL", str(tiny_bundle))
-
-    def call(*args: object) -> tuple[int, str, str]:
-        code = run([os.fspath(a) if isinstance(a, Path) else str(a) for a in args])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return call
 
 
 def save(image: Image.Image, path: Path, taken: str | None = None, lens: str = "", focal: float = 0) -> Path:

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunCli, picture
+from conftest import Cgiaa, RunCli, picture
 
-from cgiaa_cli.cli import run
 from cgiaa_cli.commands import scan as module
 
 SLOW_PHOTOS = 120
@@ -211,24 +210,6 @@ def test_the_progress_bar_is_on_a_terminal_only(start: Start, many: Path) -> Non
 
 
 # in process
-
-
-@pytest.fixture
-def cgiaa(
-    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    monkeypatch.setenv("CGIAA_DB", str(tmp_path / "cache.sqlite"))
-    monkeypatch.setenv("CGIAA_MODEL", str(tiny_bundle))
-
-    def call(*args: object) -> tuple[int, str, str]:
-        code = run([str(a) for a in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-Cgiaa = Callable[..., tuple[int, str, str]]
 
 
 def test_the_line_of_counts(cgiaa: Cgiaa, photos: Path) -> None:

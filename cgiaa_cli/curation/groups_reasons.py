@@ -29,7 +29,8 @@ def group_rows(
 
     Yields:
         id, kind, keeper (escaped path), protected (every photo of it is wanted), keep_all (so it was decided), and
-        members: of each file path, reason, score, and kept (False: --one-per-group leaves it out); the keeper first.
+        members: of each file path, reason, score, closed_eyes (of how many faces; None: nobody looked), and kept
+        (False: --one-per-group leaves it out); the keeper first.
     """
     wanted = [] if measure is False else measurable(groups)
     if measure is None and len(wanted) > MEASURED_PHOTOS:
@@ -53,10 +54,12 @@ def _members(photos: Photos, group: Group, facts: dict[int, Facts | None]) -> It
         score = round(float(photos.scores[i, 0]), 3)
         kept = bool(photos.kept[i])
         is_kept = kept or group.protected or i == group.keeper
-        reason = _reason(photos, group, i, copy_of, facts)
-        yield {"path": first, "reason": reason, "score": score, "kept": is_kept}
+        # of copies one was looked at
+        eyes = photos.eyes.get(i) or photos.eyes.get(copy_of)
+        known = {"score": score, "closed_eyes": eyes.closed if eyes else None}
+        yield {"path": first, "reason": _reason(photos, group, i, copy_of, facts), **known, "kept": is_kept}
         for path in others:
-            yield {"path": path, "reason": f"the same bytes as {first}", "score": score, "kept": kept}
+            yield {"path": path, "reason": f"the same bytes as {first}", **known, "kept": kept}
 
 
 def _reason(photos: Photos, group: Group, i: int, copy_of: int, facts: dict[int, Facts | None]) -> str:
