@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from torch import Tensor, nn
 
 from cgiaa_cli.errors import CgiaaError
@@ -60,7 +60,7 @@ def curve(folder: Path) -> list[list[str]]:
 
 
 def train(folder: Path, data: Points, config: LoopConfig = CONFIG, seed: int = 3) -> nn.Module:
-    return fit(make(), data, collate, squared, folder, config, seed=seed, device="cpu", evaluate=lambda m: {"e": 1.0})
+    return fit(make(), data, collate, squared, Run(folder, config, seed, device="cpu"), evaluate=lambda m: {"e": 1.0})
 
 
 def test_it_learns_and_logs(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Pat
         return value if batch[0].abs().max() < 2.2 else value * float("nan")
 
     with pytest.raises(CgiaaError, match=r"not finite at step \d+.*loop.rate"):
-        fit(make(), Points(), collate, grows, tmp_path, CONFIG, device="cpu")
+        fit(make(), Points(), collate, grows, Run(tmp_path, CONFIG, device="cpu"))
 
 
 def test_few_samples_and_groups(tmp_path: Path) -> None:
@@ -114,9 +114,7 @@ def test_few_samples_and_groups(tmp_path: Path) -> None:
         Points(3),
         collate,
         squared,
-        tmp_path,
-        LoopConfig(epochs=2),
-        device="cpu",
+        Run(tmp_path, LoopConfig(epochs=2), device="cpu"),
         groups=lambda m: [(0, list(m[3].parameters()))],
     )
     assert torch.equal(trained[0].weight, before)
@@ -135,7 +133,8 @@ def test_accumulated_batches_are_one_large_batch(tmp_path: Path) -> None:
     results = []
     for name, size, accumulate in (("one", 16, 1), ("four", 4, 4)):
         config = LoopConfig(epochs=1, batch_size=size, accumulate=accumulate, clip=0)
-        results.append(fit(linear(), Plain(64), collate, squared, tmp_path / name, config, device="cpu").weight)
+        run = Run(tmp_path / name, config, device="cpu")
+        results.append(fit(linear(), Plain(64), collate, squared, run).weight)
     assert torch.allclose(*results, atol=1e-6)
 
 

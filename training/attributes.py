@@ -26,7 +26,7 @@ from cgiaa_training.attributes_report import Held, measure, write_report
 from cgiaa_training.baselines import BagOfWords, by_keywords
 from cgiaa_training.comments import Comment, Comments, labelled, self_scored
 from cgiaa_training.files import appearing
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.manifest import DataSet, load_set
 from cgiaa_training.plan import Plan, estimate
 from cgiaa_training.run import Context
@@ -157,8 +157,9 @@ def _train(context: Context, learn: Sequence[Comment], check: Sequence[Comment])
     data = Comments(learn, judge.text.tokens, config.span, seed)
     held = Held.of(check)
     learner = fit(
-        Learner(judge), data, data.collate, lambda m, b: judge_loss(m, b, config.judge), context.folder("attributes"),
-        config.loop, seed=seed, name="attributes", device=context.device, groups=lambda m: m.judge.groups(),
+        Learner(judge), data, data.collate, lambda m, b: judge_loss(m, b, config.judge),
+        Run(context.folder("attributes"), config.loop, seed, "attributes", context.device),
+        groups=lambda m: m.judge.groups(),
         evaluate=lambda m: held.brief(*m.judge.judge(held.texts)),
     )  # fmt: skip
     judge = learner.judge

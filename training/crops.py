@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.crop import CHANNELS, CropHead
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.manifest import Sample
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
@@ -138,7 +138,7 @@ def fit_crops(
         found: Tensor = (model(batch[0], batch[1]) - batch[2]) ** 2
         return found.mean()
 
-    fitted = fit(head, lesson, lesson.collate, loss, folder, loop, seed=seed, name="crops", device=device)
+    fitted = fit(head, lesson, lesson.collate, loss, Run(folder, loop, seed, "crops", device))
     return fitted.requires_grad_(False)
 
 

@@ -32,7 +32,7 @@ from cgiaa_training.expert_data import (
     read_critiques,
 )
 from cgiaa_training.files import appearing
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.plan import Plan, estimate
 from cgiaa_training.run import Context
 from cgiaa_training.teacher import TeacherConfig, lessons
@@ -346,11 +346,7 @@ def _fit(
         learnt,
         collate,
         language_loss,
-        context.folder("experts") / name,
-        loop,
-        seed=context.recipe.seed,
-        name=f"experts: {name}",
-        device=context.device,
+        Run(context.folder("experts") / name, loop, context.recipe.seed, f"experts: {name}", context.device),
         evaluate=lambda model: {"perplexity": perplexity(model, held, 400)} if parts[1] else {},
     )
 

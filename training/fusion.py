@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from cgiaa_models.fusion import BINS, Fusion, FusionShape
 from cgiaa_training.files import appearing
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.losses import emd_loss, rank_loss
 from cgiaa_training.manifest import DataSet, Sample, load_set, read_image, split_by
 from cgiaa_training.metrics import distributions
@@ -381,11 +381,7 @@ def _train(context: Context, parts: Sequence[_Photos], folder: Path, **limits: b
         data,
         lambda part: {key: torch.stack([one[key] for one in part]) for key in part[0]},
         _loss(config),
-        folder,
-        config.loop,
-        seed=context.recipe.seed,
-        name=f"fusion {folder.name}",
-        device=context.device,
+        Run(folder, config.loop, context.recipe.seed, f"fusion {folder.name}", context.device),
     )
 
 

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
-__all__ = ["LoopConfig", "Loss", "fit"]
+__all__ = ["LoopConfig", "Loss", "Run", "fit"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -121,17 +121,30 @@ class LoopConfig:
         return faults
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the loop.
+
+    Attributes:
+        folder: `log.csv` and `checkpoints/`; a run that was killed goes on from the last one.
+        name: what the line of progress says.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    folder: Path
+    config: LoopConfig
+    seed: int = 0
+    name: str = "train"
+    device: str = "auto"
+
+
 def fit(
     model: M,
     data: Samples[T],
     collate: Callable[[list[T]], Any],
     loss: Loss,
-    folder: Path,
-    config: LoopConfig,
+    run: Run,
     *,
-    seed: int = 0,
-    name: str = "train",
-    device: str = "auto",
     groups: Groups[M] | None = None,
     evaluate: Callable[[M], dict[str, float]] | None = None,
     step: Step | None = None,
@@ -143,7 +156,6 @@ def fit(
             drawn from (seed, epoch, index) and a resumed run sees the same.
         collate: samples -> batch of tensors (nested dicts, lists, tuples; other things are left alone).
         loss: of a batch: a scalar, or a scalar and further numbers for the log.
-        folder: `log.csv` and `checkpoints/`; a run that was killed goes on from the last one.
         groups: parameters by depth, 0 at the top; those it leaves out are not trained. None: all that require a
             gradient, at depth 0.
         evaluate: numbers for the log after every epoch.
@@ -153,49 +165,41 @@ def fit(
         CgiaaError: the loss is not finite (the last checkpoint stays); a checkpoint was made with another
             configuration, seed or number of samples.
     """
-    run = _Run(model, data, folder, config, seed, device, groups)
+    state = _State(model, data, run, groups)
     with ExitStack() as stack:
-        progress = stack.enter_context(_progress(name, run.total, run.step))
+        progress = stack.enter_context(_progress(run.name, state.total, state.step))
         try:
-            for epoch in range(run.step // max(1, run.per_epoch), config.epochs):
+            for epoch in range(state.step // max(1, state.per_epoch), run.config.epochs):
                 if hasattr(data, "set_epoch"):
                     data.set_epoch(epoch)
-                first = run.step - epoch * run.per_epoch
-                batches = iter(_loader(data, collate, run.batches(epoch, first), config))
-                for _ in range(first, run.per_epoch):
-                    value, extra = run.advance(batches, loss, step)
-                    progress(run.step, value)
-                    run.log(epoch, value, extra)
-                    if run.step % config.save_every == 0 and run.step < run.total:
-                        run.save()
-                run.log_epoch(epoch, evaluate)
-                run.save()
+                first = state.step - epoch * state.per_epoch
+                batches = iter(_loader(data, collate, state.batches(epoch, first), run.config))
+                for _ in range(first, state.per_epoch):
+                    value, extra = state.advance(batches, loss, step)
+                    progress(state.step, value)
+                    state.log(epoch, value, extra)
+                    if state.step % run.config.save_every == 0 and state.step < state.total:
+                        state.save()
+                state.log_epoch(epoch, evaluate)
+                state.save()
         except KeyboardInterrupt:
-            if run.between_steps:
-                run.save()
+            if state.between_steps:
+                state.save()
             raise
-    return run.finished()
+    return state.finished()
 
 
-class _Run(Generic[M]):
+class _State(Generic[M]):
     """State of one call of `fit`: all that a checkpoint holds, and where it stands."""
 
-    def __init__(
-        self,
-        model: M,
-        data: Samples[Any],
-        folder: Path,
-        config: LoopConfig,
-        seed: int,
-        device: str,
-        groups: Groups[M] | None,
-    ) -> None:
+    def __init__(self, model: M, data: Samples[Any], run: Run, groups: Groups[M] | None) -> None:
         from lightning_fabric import Fabric
 
-        self.config, self.seed, self.folder = config, seed, folder
+        config = run.config
+        self.config, self.seed, self.folder = config, run.seed, run.folder
         self.count = len(data)
-        torch.manual_seed(seed)
-        kind = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(run.seed)
+        kind = run.device if run.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
         self.fabric = Fabric(
             accelerator="cuda" if kind == "cuda" else "cpu",
             devices="auto" if kind == "cuda" else 1,
@@ -215,7 +219,7 @@ class _Run(Generic[M]):
         self.per_epoch = max(1, self.count // (self.batch * self.fabric.world_size * config.accumulate))
         self.total = self.per_epoch * config.epochs
         self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.checkpoints = folder / "checkpoints"
+        self.checkpoints = run.folder / "checkpoints"
         self.step = self._resume()
         self.between_steps = True  # False while the weights are neither those before a step nor after it
         self._random = _random_state()

@@ -15,14 +15,14 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from cgiaa_training.files import appearing
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.pretrained import fetch
 from cgiaa_training.run import Context
 from cgiaa_training.text_judge import load_judge
@@ -247,11 +247,10 @@ def _learn(context: Context, units: Sequence[Unit], folder: Path) -> tuple[nn.Mo
     for unit in units:
         told = tokenizer(spelled(unit.prompt), add_special_tokens=False)["input_ids"]
         examples.append((told + tokenizer(unit.text, add_special_tokens=False)["input_ids"] + end, len(told)))
-    loop = config.loop
+    loop = replace(config.loop, batch_size=max(1, config.loop.batch_size // GROUP))
     pupil = fit(
-        _Pupil(model, config.layers), _Lessons(examples, context.recipe.seed), _collate, _loss, folder,
-        LoopConfig(**{**vars(loop), "batch_size": max(1, loop.batch_size // GROUP)}),
-        seed=context.recipe.seed, name="experts: teacher", device=context.device,
+        _Pupil(model, config.layers), _Lessons(examples, context.recipe.seed), _collate, _loss,
+        Run(folder, loop, context.recipe.seed, "experts: teacher", context.device),
         groups=lambda p: [(0, [w for w in p.parameters() if w.requires_grad])],
     )  # fmt: skip
     return pupil.model, tokenizer

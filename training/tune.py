@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.student import LATE, SEMANTIC, Towers
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.metrics import srcc
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ def tune(
         return {str(i): srcc(column, truth[:, i]) for i, column in enumerate(np.concatenate(said).T)}
 
     kept = fit(
-        learner, data, data.collate, loss, folder, loop, seed=seed, name="distill", device=device,
+        learner, data, data.collate, loss, Run(folder, loop, seed, "distill", device),
         groups=Learner.groups, evaluate=agreement,
     )  # fmt: skip
     towers.load_state_dict(kept.towers.state_dict())

@@ -17,7 +17,7 @@ import torch
 from cgiaa_models.towers import DualEncoder, Heads
 from cgiaa_training.alignment import start_heads
 from cgiaa_training.files import appearing
-from cgiaa_training.loop import LoopConfig, fit
+from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.losses import cached_step, gathered, infonce
 from cgiaa_training.manifest import Sample, load_set, split_by
 from cgiaa_training.pairs import RESIZES, PairData, Pairs, Views, keep_features, ratings_of
@@ -137,9 +137,8 @@ def run(context: Context) -> dict[str, Any]:
         start_heads(model, data, config.start, config.strength)
     step = cached_step(config.part, _loss_of) if config.part else None
     model = fit(
-        model, data, data.collate, _loss, folder, config.loop,
-        seed=context.recipe.seed, name="vlap", device=context.device, groups=DualEncoder.groups,
-        evaluate=lambda m: _check(m, checks), step=step,
+        model, data, data.collate, _loss, Run(folder, config.loop, context.recipe.seed, "vlap", context.device),
+        groups=DualEncoder.groups, evaluate=lambda m: _check(m, checks), step=step,
     )  # fmt: skip
     save(model, folder / "vlap.pt")
     model = model.to(context.device)
