@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from cgiaa_cli.bundles import load, write_bundle
+from cgiaa_cli.bundles import About, load, write_bundle
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.imaging.look import SIDE, look
 
@@ -379,9 +379,7 @@ def scale(options: argparse.Namespace) -> None:
         count, _, one = text.partition("+")
         with tempfile.TemporaryDirectory(prefix="cgiaa-bench-") as temporary:
             bundle = Path(temporary) / "bundle"
-            none: dict[str, Any] = {"training_data": [], "weights": [], "outputs": {}}
-            files = {"encoder.onnx": b"not a network"}
-            write_bundle(bundle, name="b", version="1", licence="none", files=files, embedding_dim=DIM, **none)
+            write_bundle(bundle, About("b", "1", "none", DIM, [], [], {}), {"encoder.onnx": b"not a network"})
             db = Path(temporary) / "cache.sqlite"
             truth = make_cache(db, int(count), int(one or 0), load(str(bundle)).scorer)
             measure_scale(db, bundle, truth, int(one or 0))

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from cgiaa_cli.bundles import load, write_bundle
+from cgiaa_cli.bundles import About, load, write_bundle
 from cgiaa_cli.cache.store import Cache
 
 FOLDERS = 2000
@@ -70,17 +70,7 @@ def main() -> None:
 
 def make_bundle(folder: Path) -> Path:
     """A bundle without a network: with --no-scan nothing is run."""
-    write_bundle(
-        folder,
-        name="benchmark",
-        version="1",
-        licence="none",
-        files={"encoder.onnx": b"not a network"},
-        embedding_dim=0,
-        training_data=[],
-        weights=[],
-        outputs={},
-    )
+    write_bundle(folder, About("benchmark", "1", "none", 0, [], [], {}), {"encoder.onnx": b"not a network"})
     return folder
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from groups import DIM, make_cache
 
-from cgiaa_cli.bundles import load, write_bundle
+from cgiaa_cli.bundles import About, load, write_bundle
 
 QUESTIONS = {
     "page": "",
@@ -50,9 +50,7 @@ def main() -> None:
         count, _, one = text.partition("+")
         with tempfile.TemporaryDirectory(prefix="cgiaa-bench-") as temporary:
             bundle, db = Path(temporary) / "bundle", Path(temporary) / "cache.sqlite"
-            none: dict[str, Any] = {"training_data": [], "weights": [], "outputs": {}}
-            files = {"encoder.onnx": b"not a network"}
-            write_bundle(bundle, name="b", version="1", licence="none", files=files, embedding_dim=DIM, **none)
+            write_bundle(bundle, About("b", "1", "none", DIM, [], [], {}), {"encoder.onnx": b"not a network"})
             make_cache(db, int(count), int(one or 0), load(str(bundle)).scorer)
             print(f"| {text} | {' | '.join(measure(db, bundle))} |", flush=True)
 

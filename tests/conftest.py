@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageFilter
 
 from cgiaa_cli import cli
-from cgiaa_cli.bundles import write_bundle
+from cgiaa_cli.bundles import About, write_bundle
 from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.imaging.preprocess import SIZE
 
@@ -118,15 +118,17 @@ def write_tiny_bundle(folder: Path, name: str = "tiny", version: str = "1", dark
     """
     write_bundle(
         folder,
-        name=name,
-        version=version,
-        licence="MIT",
-        files={"encoder.onnx": tiny_encoder(darker)},
-        embedding_dim=TINY_DIM,
-        training_data=[{"name": "none", "licence": "none", "use": "none"}],
-        weights=[{"name": "arithmetic", "licence": "MIT", "use": "all of it"}],
-        outputs={output: {"range": limits} for output, limits in TINY_RANGES.items()},
-        results={"srcc": 0.5},
+        About(
+            name=name,
+            version=version,
+            licence="MIT",
+            embedding_dim=TINY_DIM,
+            training_data=[{"name": "none", "licence": "none", "use": "none"}],
+            weights=[{"name": "arithmetic", "licence": "MIT", "use": "all of it"}],
+            outputs={output: {"range": limits} for output, limits in TINY_RANGES.items()},
+            results={"srcc": 0.5},
+        ),
+        {"encoder.onnx": tiny_encoder(darker)},
     )
     return folder
 

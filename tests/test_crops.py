@@ -48,16 +48,18 @@ def bundle_that_crops(folder: Path, count: int | None = None, least: float = 0.0
     model.graph.output.append(helper.make_tensor_value_info("crop", TensorProto.FLOAT, ["batch", weights.shape[1]]))
     bundles.write_bundle(
         folder,
-        name="cropper",
-        version="1",
-        licence="MIT",
-        files={"encoder.onnx": model.SerializeToString()},
-        embedding_dim=TINY_DIM,
-        training_data=[{"name": "none", "licence": "none", "use": "none"}],
-        weights=[{"name": "arithmetic", "licence": "MIT", "use": "all of it"}],
-        outputs={output: {"range": limits} for output, limits in (TINY_RANGES | {"crop": [0, 1]}).items()},
-        results={},
-        more={"crop": {"least_gain": least}},
+        bundles.About(
+            name="cropper",
+            version="1",
+            licence="MIT",
+            embedding_dim=TINY_DIM,
+            training_data=[{"name": "none", "licence": "none", "use": "none"}],
+            weights=[{"name": "arithmetic", "licence": "MIT", "use": "all of it"}],
+            outputs={output: {"range": limits} for output, limits in (TINY_RANGES | {"crop": [0, 1]}).items()},
+            results={},
+            more={"crop": {"least_gain": least}},
+        ),
+        {"encoder.onnx": model.SerializeToString()},
     )
     return folder
 

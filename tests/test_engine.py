@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cgiaa_cli.bundles import Bundle, load, write_bundle
+from cgiaa_cli.bundles import About, Bundle, load, write_bundle
 from cgiaa_cli.errors import BundleError, CgiaaError, DeviceError, UsageError
 from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.imaging.preprocess import Inputs, prepare
@@ -135,17 +135,7 @@ def test_a_network_without_an_output_is_refused(bundle: Bundle, monkeypatch: pyt
 
 
 def test_a_file_that_is_no_network(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    write_bundle(
-        tmp_path / "junk",
-        name="junk",
-        version="1",
-        licence="none",
-        files={"encoder.onnx": b"junk"},
-        embedding_dim=1,
-        training_data=[],
-        weights=[],
-        outputs={},
-    )
+    write_bundle(tmp_path / "junk", About("junk", "1", "none", 1, [], [], {}), {"encoder.onnx": b"junk"})
     with pytest.raises(BundleError, match=r"encoder\.onnx: ONNX Runtime .* cannot load it: "):
         Engine(load(str(tmp_path / "junk")), "cpu")
     assert capfd.readouterr() == ("", "")

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tokenizers import Tokenizer
 
-from cgiaa_cli.bundles import Bundle, load, write_bundle
+from cgiaa_cli.bundles import About, Bundle, load, write_bundle
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.curation import select
 from cgiaa_cli.curation.search import nearest
@@ -75,21 +75,23 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder.parent / "search.npy", matrix)
     write_bundle(
         folder,
-        name="tiny",
-        version="1",
-        licence="MIT",
-        files={
+        About(
+            name="tiny",
+            version="1",
+            licence="MIT",
+            embedding_dim=TINY_DIM,
+            training_data=[],
+            weights=[],
+            outputs={output: {"range": limits} for output, limits in TINY_RANGES.items()},
+            more={"text": {"search": {"dim": 3}}},
+        ),
+        {
             "encoder.onnx": tiny_encoder(),
             "text/text.onnx": tower(table),
             "text/text-tokenizer.json": word_pieces().encode(),
             "text/text.json": json.dumps(SAYS).encode(),
             "text/search.npy": folder.parent / "search.npy",
         },
-        embedding_dim=TINY_DIM,
-        training_data=[],
-        weights=[],
-        outputs={output: {"range": limits} for output, limits in TINY_RANGES.items()},
-        more={"text": {"search": {"dim": 3}}},
     )
     return folder
 

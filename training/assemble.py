@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cgiaa_cli.bundles import Bundle, write_bundle
+from cgiaa_cli.bundles import About, Bundle, write_bundle
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
 __all__ = ["ABOUT", "assemble", "export_run"]
 
 ABOUT = "about.json"
-"""In a folder of the files of a bundle: what `write_bundle` is to be told of them, and under `beside` which files lie
-elsewhere. Not called bundle.json, so that a run has one bundle below it, which `--model RUN` finds."""
+"""In a folder of the files of a bundle: its `About`, and under `beside` which files lie elsewhere. Not called
+bundle.json, so that a run has one bundle below it, which `--model RUN` finds."""
 
 
 def assemble(folder: Path, out: Path, **other: str) -> Bundle:
@@ -21,7 +21,7 @@ def assemble(folder: Path, out: Path, **other: str) -> Bundle:
     about = json.loads((folder / ABOUT).read_text("utf-8")) | other
     files = {path.name: path for path in sorted(folder.iterdir()) if path.name != ABOUT}
     files |= {name: folder / place for name, place in about.pop("beside").items()}
-    return write_bundle(out, files=files, **about)
+    return write_bundle(out, About(**about), files)
 
 
 def export_run(

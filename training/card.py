@@ -52,7 +52,7 @@ def model_card(context: Context, about: Mapping[str, Any], results: Mapping[str,
     """The card as Markdown.
 
     Args:
-        about: what the bundle says of itself, see `bundles.write_bundle`.
+        about: what the bundle says of itself, see `bundles.About`.
         results: of the `export` stage.
     """
     recipe = context.recipe
@@ -116,7 +116,8 @@ def _made(context: Context) -> str:
             command = str(record["command"])  # the bundle goes to others, the paths of this machine do not
             for option, name in (("data", "DATA"), ("out", "RUN")):  # of whatever run: a stage can come from another
                 command = re.sub(rf"(?<!\S)--{option}[ =]\S+", f"--{option} {name}", command)
-            rows.append((stage, record["commit"] or "-", f"{record['seconds']:.0f} s", f"`{command}`"))
+            time = f"{record['seconds']:.0f} s, {record.get('device', 'cpu')}"
+            rows.append((stage, record["commit"] or "-", time, f"`{command}`"))
     version = f"Recipe `{context.recipe.name}`, seed {context.recipe.seed}; exported by cgiaa {__version__}."
     return f"{version}\n\n{_table(('stage', 'commit', 'time', 'command'), rows)}"
 

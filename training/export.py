@@ -32,7 +32,7 @@ from cgiaa_training.text_parts import Seen
 from cgiaa_training.weights import ENCODERS, WEIGHTS
 from numpy.typing import NDArray
 
-from cgiaa_cli.bundles import ENCODER, Bundle, load, write_bundle
+from cgiaa_cli.bundles import ENCODER, About, Bundle, load, write_bundle
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.imaging.preprocess import SIZE, TILE, TILES
@@ -221,7 +221,7 @@ def _crop(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(context: Context, folder: Path, about: dict[str, Any], results: dict[str, Any]) -> None:
-    """The model card, and what `write_bundle` is to be told; the latter last: with it, the folder is whole."""
+    """The model card, and the `About` of the bundle; the latter last: with it, the folder is whole."""
     config: ExportConfig = context.recipe.export
     (folder / CARD).write_text(model_card(context, about, results), "utf-8")
     text = folder.parent / "text" / config.text_precision
@@ -334,15 +334,17 @@ def export_student(
     results = found["results"] if "fingerprint" in found else found
     bundle = write_bundle(
         folder,
-        name=name,
-        version=version,
-        licence=LICENCE,
-        files={ENCODER: convert(network, precision)},
-        embedding_dim=student.embedding.out_features,
-        training_data=DATA,
-        weights=WEIGHTS,
-        outputs={key: {"range": RANGES[key]} for key in _outputs(student)},
-        results=results,
-        more={"precision": precision, **_crop(results)},
+        About(
+            name=name,
+            version=version,
+            licence=LICENCE,
+            embedding_dim=student.embedding.out_features,
+            training_data=DATA,
+            weights=WEIGHTS,
+            outputs={key: {"range": RANGES[key]} for key in _outputs(student)},
+            results=results,
+            more={"precision": precision, **_crop(results)},
+        ),
+        {ENCODER: convert(network, precision)},
     )
     return load(str(bundle.folder)), worst

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = [
     "ENCODER",
     "FORMAT",
     "MANIFEST",
+    "About",
     "Bundle",
     "add",
     "chosen",
@@ -343,27 +344,32 @@ def _manifest_text(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    name: str,
-    version: str,
-    licence: str,
-    files: Mapping[str, Path | bytes],
-    embedding_dim: int,
-    training_data: list[dict[str, str]],
-    weights: list[dict[str, str]],
-    outputs: Mapping[str, Mapping[str, Any]],
-    results: Mapping[str, Any] | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> Bundle:
+@dataclass(frozen=True)
+class About:
+    """What the maker of a bundle says of it in bundle.json.
+
+    Attributes:
+        training_data, weights: `{"name", "licence", "use"}` of everything that shaped the network.
+        results: what was measured of it.
+        more: further keys: `precision`, `text`.
+    """
+
+    name: str
+    version: str
+    licence: str
+    embedding_dim: int
+    training_data: list[dict[str, str]]
+    weights: list[dict[str, str]]
+    outputs: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_bundle(folder: Path, about: About, files: Mapping[str, Path | bytes]) -> Bundle:
     """Write a bundle with this program's preprocessing, replacing what is in `folder`.
 
     Args:
         files: name in the bundle -> a file to copy, or its bytes; `encoder.onnx` must be among them.
-        training_data, weights: `{"name", "licence", "use"}` of everything that shaped the network.
-        results: what was measured of it.
-        more: further keys of bundle.json: `precision`, `text`.
 
     Returns:
         The bundle, read back and verified.
@@ -379,18 +385,18 @@ def write_bundle(
                 shutil.copyfile(content, temporary / file)
         manifest = {
             "format": FORMAT,
-            "name": name,
-            "version": version,
+            "name": about.name,
+            "version": about.version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "licence": licence,
-            "training_data": training_data,
-            "weights": weights,
+            "licence": about.licence,
+            "training_data": about.training_data,
+            "weights": about.weights,
             "preprocess": PREPROCESS,
             "preprocess_hash": preprocess_hash(),
-            "embedding_dim": embedding_dim,
-            "outputs": outputs,
-            "results": results or {},
-            **(more or {}),
+            "embedding_dim": about.embedding_dim,
+            "outputs": about.outputs,
+            "results": about.results,
+            **about.more,
             "files": {file: _sha256(temporary / file) for file in files},
         }
         (temporary / MANIFEST).write_text(_manifest_text(manifest), "utf-8")
