@@ -268,7 +268,7 @@ def test_the_card_tells_what_the_records_tell(finished: tuple[Path, dict[str, An
     card = (out / "bundle" / "model-card.md").read_text()
     assert bundles.load(str(out / "bundle")).manifest["files"]["model-card.md"]
     assert card.startswith("# Model card of mine 3\n\nA small one.\n")
-    assert "| distill | abc123 | 12 s | `cgiaa train all --recipe x --out RUN` |" in card
+    assert "| distill | abc123 | 12 s, cpu | `cgiaa train all --recipe x --out RUN` |" in card
     assert "| tiny | SRCC 0.5 [0.400, 0.600] |" in card
     srcc = results["held_out"]["tiny-photos test score"]["srcc"]
     assert f"| tiny-photos test score | SRCC {srcc:.4g} [" in card
@@ -337,6 +337,9 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
     trained = experts.Experts(dict.fromkeys(ATTRIBUTES, network), tokenizer, edges, plans, frozenset({"light"}))
     judge = TextJudge({"text": small_encoder([u.text for u in units]), "dropout": 0.0, "buckets": 64}).eval()
     monkeypatch.setattr(experts, "load", lambda _: trained)
+    (tmp_path / "run" / "experts").mkdir(parents=True)
+    packed = Copies.pack([u.text for u in units if u.source.split == "train"])
+    (tmp_path / "run" / "experts" / "copies.bin").write_bytes(packed)
     parts = [[u for u in units if u.source.split == split] for split in ("train", "val")]
     monkeypatch.setattr(experts, "read_units", lambda _: ([], parts, {}))
     monkeypatch.setattr(attributes, "load_judge", lambda _: judge)
@@ -372,6 +375,11 @@ def test_what_writes_and_judges_goes_into_the_bundle(
     assert {f"text/{name}" for name in names} | {"encoder.onnx", "model-card.md"} == set(bundle.manifest["files"])
     size = sum((bundle.folder / "text" / name).stat().st_size for name in names)
     assert size == costs["int8-dynamic"]["bytes"]
+    decoder = onnx.load(bundle.folder / "text" / "decoder.onnx")
+    tokens = json.loads((bundle.folder / "text" / "tokenizer.json").read_text())
+    tables = [t for t in decoder.graph.initializer if 16 in t.dims and max(t.dims) >= len(tokens["model"]["vocab"])]
+    assert len(tables) == 1, "the table of words is the last product's matrix"
+    assert costs["int8-dynamic"]["perplexity"] == pytest.approx(costs["fp32"]["perplexity"], rel=0.05)
     copies = Copies(bundle.folder / "text" / "copies.bin")
     learnt, held = ([u.text for u in speaking if u.source.split == split] for split in ("train", "val"))
     assert all(text in copies for text in learnt) and not any(text in copies for text in held)

@@ -13,7 +13,6 @@ import pytest
 import torch
 from cgiaa_training import teacher
 from cgiaa_training.expert_data import level_edges, make_plans
-from cgiaa_training.expert_report import sample_prompts
 from cgiaa_training.experts import ExpertsConfig
 from cgiaa_training.loop import LoopConfig
 from cgiaa_training.run import Context
@@ -28,16 +27,16 @@ from cgiaa_cli.errors import CgiaaError
 class Judge:
     """Knows the sayings of `test_expert`: which attribute, and whether they praise."""
 
-    def attribute(self, texts: list[str]) -> Any:
-        signs = (("light", "dark", "exposure"), ("composition", "horizon"), ("sharp", "focus"), ("moving", "interest"))
-        found = np.full((len(texts), 5), 0.01, np.float32)
-        for row, text in zip(found, texts, strict=True):
-            row[next((i for i, words in enumerate(signs) if any(w in text for w in words)), 4)] = 0.9
-        return found
+    def to(self, _: str) -> Judge:
+        return self
 
-    def polarity(self, texts: list[str]) -> Any:
+    def judge(self, texts: list[str]) -> Any:
+        signs = (("light", "dark", "exposure"), ("composition", "horizon"), ("sharp", "focus"), ("moving", "interest"))
+        about = np.full((len(texts), 5), 0.01, np.float32)
+        for row, text in zip(about, texts, strict=True):
+            row[next((i for i, words in enumerate(signs) if any(w in text for w in words)), 4)] = 0.9
         bad = ("dark", "tilted", "out of focus", "does not")
-        return np.array([3.0 if any(b in t for b in bad) else 9.0 for t in texts], np.float32)
+        return about, np.array([3.0 if any(b in t for b in bad) else 9.0 for t in texts], np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -70,33 +69,34 @@ def context(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     torch.set_num_threads(1)
     monkeypatch.setattr(teacher, "load_judge", lambda _: Judge())
     loop = LoopConfig(epochs=40, batch_size=16, rate=4e-3)
-    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, fluent=0.7, loop=loop)
+    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, fluent=0.9, plain=0.5, loop=loop)
     recipe = SimpleNamespace(experts=ExpertsConfig(common=2, teacher=config), seed=0)
     said: list[str] = []
     return Context(recipe, tmp_path, tmp_path, say=said.append)  # type: ignore[arg-type]
 
 
-def taught(context: Context) -> tuple[list[Unit], dict[str, Any], list[Prompt]]:
+def taught(context: Context) -> tuple[list[Unit], dict[str, Any], list[Unit]]:
     critiques = sayings()
     common = common_words(critiques, 2)
     units, _ = make_units(critiques, level_edges(critiques), common)
-    prompts = sample_prompts(make_plans(units), context.recipe.experts.teacher.texts)
     plain = [unit for unit in units if not unit.prompt.traits]
-    return *lessons(context, plain, prompts, level_edges(critiques), common), prompts
+    return *lessons(context, plain, make_plans(units), level_edges(critiques), common), plain
 
 
 def test_what_it_writes_is_checked_and_carries_what_it_states(
     context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    units, about, prompts = taught(context)
-    assert about["written"] == len(prompts) == 96 and about["kept"] == len(units) > 1
-    assert sum(about["dropped"].values()) + about["kept"] == 96
+    units, about, plain = taught(context)
+    critics = [unit for unit in units if not unit.source.photo.startswith("teacher ")]
+    written = [unit for unit in units if unit not in critics]
+    assert about["asked"] == len(plain) + 96 and about["of the teacher"] == len(written) >= 1
+    assert about["of critics"] == len(critics) > 1 and all(unit in plain for unit in critics)
+    assert sum(about["dropped"].values()) + len(units) == about["asked"]
     assert about["dropped"]["stilted"] > 0
-    judge = Judge()
-    for unit in units:
-        assert unit.source.photo.startswith("teacher ") and not unit.prompt.traits
-        assert ATTRIBUTES[int(judge.attribute([unit.text])[0].argmax())] == unit.prompt.attribute
-        assert (unit.prompt.level > 5) == (judge.polarity([unit.text])[0] > 5), "the level is what the judge says"
+    for unit in written:
+        topic, praise = Judge().judge([unit.text])
+        assert not unit.prompt.traits and ATTRIBUTES[int(topic[0].argmax())] == unit.prompt.attribute
+        assert (unit.prompt.level > 5) == (praise[0] > 5), "the level is what the judge says"
     assert len({unit.text.lower() for unit in units}) == len(units)
     folder = context.folder("experts") / "teacher"
     assert not (folder / "checkpoints").exists(), "they are large, and done with"
@@ -106,8 +106,17 @@ def test_what_it_writes_is_checked_and_carries_what_it_states(
     assert [u.text for u in again] == [u.text for u in units]
     path = folder / "written-000000.json"
     path.write_text(json.dumps(["The picture is far too dark for the challenge."] * 96))
-    none, about, _ = taught(context)
-    assert none == [] and about["dropped"] == {"duplicate": 95, "foreign": 1, "stilted": 0, "traits": 0}
+    without, about, _ = taught(context)
+    assert about["of the teacher"] == 0 and len(without) == about["of critics"]
+    assert about["dropped"]["duplicate"] == 95 and about["dropped"]["foreign"] == 1
+
+
+def test_it_is_asked_to_state_facts_more_often_than_critics_do() -> None:
+    plans = {"general": [[([], 90), ([["exposure", "dark"]], 9), ([["contrast", "low"]], 1)], [([], 5)]]}
+    first, second = teacher._evened(plans, 0.2)["general"]
+    assert first == [([["exposure", "dark"]], 3.0), ([["contrast", "low"]], 1.0), ((), 1.0)]
+    assert second == [((), 1.0)], "what nobody stated a fact of is asked without one"
+    assert teacher._evened(plans, 1.0)["general"][0] == [((), 1.0)]
 
 
 def test_only_the_upper_layers_learn(context: Context, model: Path) -> None:
@@ -130,5 +139,5 @@ def test_a_model_that_cannot_be_had_is_named(context: Context, tmp_path: Path) -
 
 
 def test_all_faults_of_a_teacher_at_once() -> None:
-    faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0).faults()
-    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "temperature"]
+    faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0, plain=2.0).faults()
+    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "plain", "temperature"]

@@ -42,6 +42,8 @@ from numpy.typing import NDArray
 
 from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt, choose_facts
 from cgiaa_cli.critique.tokenizer import Tokenizer
+from cgiaa_cli.critique.verify import Copies
+from cgiaa_cli.critique.writer import COPIES
 from cgiaa_cli.errors import CgiaaError, PhotoError
 from cgiaa_cli.paths import escape
 
@@ -77,7 +79,7 @@ class ExpertsConfig:
         common: critiques that a word must be in to be one for any photo.
         samples: texts that are written for the report.
         check: set of scored texts that teaches the report's own judge, e.g. "pccd"; "": the judge of `attributes`.
-        teacher: a language model that writes more texts to learn from.
+        teacher: a language model that writes texts to learn from, beside those of the critics that pass all checks.
         loop: `batch_size` counts texts.
     """
 
@@ -144,7 +146,7 @@ class Experts:
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Train and report; leaves tokenizer.json, experts.json and a .pt of each network in the stage's folder."""
+    """Train and report; leaves in the stage's folder a .pt of each network, its tokenizer, experts.json, copies.bin."""
     config: ExpertsConfig = context.recipe.experts
     folder = context.folder("experts")
     critiques, (learnt, held), dropped = read_units(context)
@@ -160,9 +162,9 @@ def run(context: Context) -> dict[str, Any]:
     plans, common = make_plans(units), _common(config, critiques)
     texts: dict[str, Any] = {"learnt": len(learnt), "without traits": len(plain), "held out": len(held)}
     if config.teacher.model:
-        asked = expert_report.sample_prompts(plans, config.teacher.texts, context.recipe.seed)
-        more, texts["teacher"] = lessons(context, plain, asked, level_edges(critiques), common)
-        learnt = [*learnt, *more]
+        learnt, texts["teacher"] = lessons(context, plain, plans, level_edges(critiques), common)
+    with appearing(folder / COPIES) as partial:
+        partial.write_bytes(Copies.pack([u.text for u in learnt]))
     tokenizer = _tokenizer(config, learnt, folder)
     points = Points(features_of(context, units), units) if config.photo else None
     torch.manual_seed(context.recipe.seed)

@@ -210,7 +210,47 @@ def _dynamic(network: bytes) -> bytes:
             op_types_to_quantize=["Gemm", "MatMul", "Gather"],
             nodes_to_exclude=[*_heads(model), *_picks(model)],
         )
-        return target.read_bytes()
+        return _one_table(target.read_bytes())
+
+
+def _one_table(network: bytes) -> bytes:
+    """A table of word vectors that is the last product's matrix, too, stored once: with the product's finer ranges."""
+    model = onnx.load_from_string(network)
+    graph = model.graph
+    stored = {t.name: t for t in graph.initializer}
+    words = [n for n in graph.node if n.op_type == "Gather" and n.input[0].endswith("_quantized")]
+    for gather in words:
+        stem, (table, ids), out = gather.input[0].removesuffix("_quantized"), gather.input, gather.output[0]
+        product, scales = f"{stem}_Transposed_quantized", f"{stem}_Transposed_scale"
+        after = [n for n in graph.node if out in n.input]
+        if product not in stored or len(stored[scales].dims) != 1 or [n.op_type for n in after] != ["DequantizeLinear"]:
+            continue
+        last = [axis + 1 for axis in range(_rank(graph, ids))]
+        place = list(graph.node).index(gather)
+        made = [
+            helper.make_node("Gather", [product, ids], [f"{stem}.picked"], axis=1),
+            helper.make_node("Cast", [f"{stem}.picked"], [f"{stem}.cast"], to=TensorProto.FLOAT),
+            helper.make_node("Transpose", [f"{stem}.cast"], [f"{stem}.turned"], perm=[*last, 0]),
+            helper.make_node("Gather", [scales, ids], [f"{stem}.scale"]),
+            helper.make_node("Unsqueeze", [f"{stem}.scale", f"{stem}.axis"], [f"{stem}.factor"]),
+            helper.make_node("Mul", [f"{stem}.turned", f"{stem}.factor"], [after[0].output[0]]),
+        ]
+        for node in (gather, *after):
+            graph.node.remove(node)
+        for node in reversed(made):
+            graph.node.insert(place, node)
+        graph.initializer.append(numpy_helper.from_array(np.array([-1]), f"{stem}.axis"))
+        for name in (table, *after[0].input[1:]):
+            if not any(name in n.input for n in graph.node):
+                graph.initializer.remove(stored[name])
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _rank(graph: onnx.GraphProto, name: str) -> int:
+    """Axes of one of its inputs or inner values."""
+    known = {v.name: v for v in (*graph.input, *graph.value_info)}
+    return len(known[name].type.tensor_type.shape.dim)
 
 
 def _picks(model: onnx.ModelProto) -> list[str]:

@@ -180,6 +180,7 @@ def _write(context: Context, stage: str, results: dict[str, Any], seconds: float
         "cgiaa": __version__,
         "commit": _commit(),
         "python": sys.version.split()[0],
+        "device": context.device,
         "seconds": round(seconds, 1),
         "results": results,
     }

@@ -1,9 +1,9 @@
 """A language model that teaches the experts: it knows English, learns the critiques, and writes more of them.
 
 A few thousand sentences are too few for a small decoder to learn English from. A pretrained language model needs no
-more to learn what a critique is; what it then writes, and what passes the checks that every critique has to pass, is
-what the decoder learns from (sequence-level knowledge distillation: Kim and Rush 2016; small decoders write well where
-their texts are plain: Eldan and Li 2023, TinyStories).
+more to learn what a critique is. Of what it then writes, and of what the critics wrote, the decoder learns what passes
+the checks that every critique has to pass, so that it sees nothing that must not be printed (sequence-level knowledge
+distillation: Kim and Rush 2016; small decoders write well where their texts are plain: Eldan and Li 2023, TinyStories).
 
 Names of a language model: `wheel:PACKAGE`, a GGUF file in an installed package; else a hub's name or a folder, as
 transformers takes it.
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from cgiaa_training.expert_report import sample_prompts
 from cgiaa_training.files import appearing
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.pretrained import fetch
@@ -39,8 +40,8 @@ __all__ = ["TeacherConfig", "lessons", "open_model", "spelled"]
 
 IGNORED = -100
 GROUP = 8  # texts of like length that stay together in a batch
-AT_ONCE = 128  # texts that are written, or read, at the same time
-CHUNK = 1024  # texts between two saves
+AT_ONCE = {"cpu": 128, "cuda": 1024}  # texts that are written, or read, at the same time
+CHUNK = 4096  # texts between two saves
 MOST = 48  # tokens of a text
 Lesson = tuple[list[int], int]
 """Token numbers of prompt and text, and how many of them are prompt."""
@@ -56,6 +57,7 @@ class TeacherConfig:
         texts: how many it writes; what passes the checks is fewer.
         temperature, top_p: of its sampling.
         fluent: share of what passed the checks that is kept: what the published model finds likeliest.
+        plain: share of the texts for which it is told no facts, 0..1. What states facts is about a photo.
         loop: `batch_size` counts texts.
     """
 
@@ -65,29 +67,31 @@ class TeacherConfig:
     temperature: float = 0.9
     top_p: float = 0.95
     fluent: float = 0.7
+    plain: float = 0.1
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(epochs=2, rate=1e-4, precision="bf16"))
 
     def faults(self) -> list[str]:
         """What is impossible about it, a phrase each."""
         faults = [f"{name} must be 1 or more" for name in ("layers", "texts") if getattr(self, name) < 1]
         faults += [f"{name} must lie in 0..1" for name in ("top_p", "fluent") if not 0 < getattr(self, name) <= 1]
+        faults += [] if 0 <= self.plain <= 1 else ["plain must lie in 0..1"]
         return faults + (["temperature must be above 0"] if self.temperature <= 0 else [])
 
 
 def lessons(
     context: Context,
     units: Sequence[Unit],
-    prompts: Sequence[Prompt],
+    plans: Mapping[str, Any],
     edges: Mapping[str, list[float]],
     common: set[str],
 ) -> tuple[list[Unit], dict[str, Any]]:
-    """What the teacher has to say, as units to learn, and how many of its texts were dropped for which reason.
+    """What a decoder is to learn: the critics' texts and the teacher's that pass the checks; and what was dropped why.
 
     Works in `RUN/experts/teacher`; a run that was killed goes on where it was.
 
     Args:
-        units: what it learns first: critiques without traits.
-        prompts: what it is asked to write.
+        units: what the teacher learns first: critiques without traits.
+        plans: see `expert_data.make_plans`; it is asked for the rarer ones more often than critics wrote them.
         edges, common: see `units.make_units`.
 
     Raises:
@@ -95,23 +99,39 @@ def lessons(
     """
     config: TeacherConfig = context.recipe.experts.teacher
     folder = context.folder("experts") / "teacher"
+    prompts = sample_prompts(_evened(plans, config.plain), config.texts, context.recipe.seed)
     texts = _written(context, units, prompts, folder)
-    passed, dropped = check(context, prompts, texts, edges, common)
-    judge = load_judge(context.out / "attributes" / "judge.pt")
-    likely = _likelihoods(*open_model(config.model), [texts[i] for i in passed], context.device)
+    asked, said = [*(u.prompt for u in units), *prompts], [*(u.text for u in units), *texts]
+    passed, praise, dropped = check(context, asked, said, edges, common)
+    likely = _likelihoods(*open_model(config.model), [said[i] for i in passed], context.device)
     least = float(np.quantile(likely, 1 - config.fluent)) if len(likely) else 0.0
-    kept = [i for i, value in zip(passed, likely, strict=True) if value >= least]
+    kept = [k for k, value in enumerate(likely) if value >= least]
     dropped["stilted"] = len(passed) - len(kept)
-    critiques = [
-        Critique(texts[i], f"teacher {i}", prompts[i].attribute, float(praise))
-        for i, praise in zip(kept, judge.polarity([texts[i] for i in kept]), strict=True)
+    critics = [units[passed[k]] for k in kept if passed[k] < len(units)]
+    written = [
+        Critique(said[passed[k]], f"teacher {passed[k] - len(units)}", asked[passed[k]].attribute, praise[k])
+        for k in kept
+        if passed[k] >= len(units)
     ]
-    found, reasons = make_units(critiques, edges, common)
+    found, reasons = make_units(written, edges, common)
     clean = [unit for unit in found if not unit.prompt.traits]
     dropped["traits"] = len(found) - len(clean)
     dropped.update({reason: n for reason, n in reasons.items() if not reason.startswith("only for")})
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return clean, {"written": len(texts), "kept": len(clean), "dropped": dict(dropped.most_common())}
+    counts = {"asked": len(said), "of critics": len(critics), "of the teacher": len(clean)}
+    return [*critics, *clean], {**counts, "dropped": dict(dropped.most_common())}
+
+
+def _evened(plans: Mapping[str, Any], plain: float) -> dict[str, Any]:
+    """Plans with the roots of their counts, those without facts with `plain` of each level's sum."""
+    found: dict[str, Any] = {}
+    for attribute, levels in plans.items():
+        found[attribute] = []
+        for level in levels:
+            stated = [(facts, n**0.5) for facts, n in level if facts]
+            nothing = plain / (1 - plain) * sum(n for _, n in stated) if stated and plain < 1 else 1.0
+            found[attribute].append([*(stated if plain < 1 else ()), ((), nothing)])
+    return found
 
 
 def spelled(prompt: Prompt) -> str:
@@ -147,31 +167,36 @@ def check(
     texts: Sequence[str],
     edges: Mapping[str, list[float]],
     common: set[str],
-) -> tuple[list[int], Counter[str]]:
-    """Which texts pass what a critique has to pass (`verify.Verifier`) where just what was asked for holds."""
+) -> tuple[list[int], list[float], Counter[str]]:
+    """Which texts pass what a critique has to pass (`verify.Verifier`) where just what was asked for holds.
+
+    Returns:
+        Their indices, their polarity (1..10), and how many others were dropped for which reason.
+    """
     verifier = Verifier(common, None, edges)
     dropped: Counter[str] = Counter()
-    passed: list[int] = []
+    left: list[int] = []
     seen: set[str] = set()
     for i, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
         holds = {m: {v} for m, v in prompt.facts}
         reason = "duplicate" if text.lower() in seen else verifier.before_judging(text, True, holds)
         seen.add(text.lower())
         if reason is None:
-            passed.append(i)
+            left.append(i)
         else:
             dropped[reason] += 1
-    judge = load_judge(context.out / "attributes" / "judge.pt")
-    asked = [texts[i] for i in passed]
-    kept = []
-    for i, about, praise in zip(passed, judge.attribute(asked), judge.polarity(asked), strict=True):
+    judge = load_judge(context.out / "attributes" / "judge.pt").to(context.device)
+    passed: list[int] = []
+    kept: list[float] = []
+    for i, about, praise in zip(left, *judge.judge([texts[i] for i in left]), strict=True):
         standing = (prompts[i].level - 0.5) / LEVELS
         reason = verifier.after_judging(prompts[i].attribute, about, float(praise), standing)
         if reason is None:
-            kept.append(i)
+            passed.append(i)
+            kept.append(float(praise))
         else:
             dropped[reason] += 1
-    return kept, dropped
+    return passed, kept, dropped
 
 
 # --- learning ----------------------------------------------------------------------------------------------------
@@ -270,9 +295,9 @@ def _written(context: Context, units: Sequence[Unit], prompts: Sequence[Prompt],
         for start, path in todo:
             asked = prompts[start : start + CHUNK]
             said: list[str] = []
-            for k in range(0, len(asked), AT_ONCE):
+            for k in range(0, len(asked), AT_ONCE[context.device]):
                 torch.manual_seed(start + k)
-                said += _say(model, tokenizer, asked[k : k + AT_ONCE], config)
+                said += _say(model, tokenizer, asked[k : k + AT_ONCE[context.device]], config)
             with appearing(path) as partial:
                 partial.write_text(json.dumps(said, ensure_ascii=False), "utf-8")
             context.say(f"experts: the teacher has written {start + len(asked)} of {len(prompts)} texts")
@@ -307,8 +332,8 @@ def _likelihoods(model: Any, tokenizer: Any, texts: Sequence[str], device: str) 
     found = np.zeros(len(rows))
     pupil = _Pupil(model, 1).eval()
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-        for k in range(0, len(order), AT_ONCE):
-            part = order[k : k + AT_ONCE]
+        for k in range(0, len(order), AT_ONCE[device]):
+            part = order[k : k + AT_ONCE[device]]
             batch = {name: t.to(device) for name, t in _collate([[(rows[i], 1) for i in part]]).items()}
             where = batch["labels"] != IGNORED
             logits = pupil(batch["ids"], batch["mask"], where)

@@ -26,7 +26,6 @@ from cgiaa_cli.critique.decode import OnnxDecoder
 from cgiaa_cli.critique.judge import TextJudge
 from cgiaa_cli.critique.prompt import ATTRIBUTES, EOS, LEVELS
 from cgiaa_cli.critique.tokenizer import Tokenizer
-from cgiaa_cli.critique.verify import Copies
 from cgiaa_cli.critique.writer import COPIES
 
 __all__ = ["PRECISIONS", "SEARCH", "Searched", "Seen", "export_text", "measure_text"]
@@ -109,9 +108,7 @@ def export_text(context: Context, folder: Path, search: Searched | None = None) 
         context.results("experts")
         trained = experts.load(context.folder("experts"))
         export_experts(trained, whole, weights="fp32")
-        learnt, _ = experts.read_units(context)[1]
-        with appearing(whole / COPIES) as path:
-            path.write_bytes(Copies.pack([unit.text for unit in learnt]))
+        shutil.copyfile(context.folder("experts") / COPIES, whole / COPIES)
         section["experts"] = {"attributes": list(trained.networks)}
     if search is not None:
         section["search"] = _export_search(context, whole, search)
