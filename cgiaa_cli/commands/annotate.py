@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from cgiaa_cli import bundles
 from cgiaa_cli.annotate.annotation import Keywords, annotation_of, critiques_of
 from cgiaa_cli.annotate.annotator import Annotator, Options, Outcome
 from cgiaa_cli.annotate.plan import Policy
@@ -19,14 +20,13 @@ from cgiaa_cli.annotate.stars import DEFAULT_STARS, FEW, Labels, Stars, library,
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.commands import choosing as c
+from cgiaa_cli.commands.scan import score_new
 from cgiaa_cli.config import read_config
 from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.select import Selection
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import absolute, escape, printable, unescape
-
-if TYPE_CHECKING:
-    from cgiaa_cli.pipeline import ScanRow
+from cgiaa_cli.pipeline import ScanOptions
 
 __all__ = ["annotate"]
 
@@ -34,56 +34,65 @@ NOTHING, SOME_FAILED = 1, 3
 _WHAT, _WHERE, _UNDO = "What is written", "Where", "Undo"
 
 
+Write = Annotated[bool, typer.Option("--write", help="Do it; without, only say what would be written.")]
+Limits = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIMITS",
+        help=f"Five limits for 1 to 5 stars: percentiles in your library ({DEFAULT_STARS} by default, or the "
+        "config key 'stars'), or score:4.5,5,5.5,6,6.5.",
+        rich_help_panel=_WHAT,
+    ),
+]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=LIMIT",
+        help="A colour label from a percentile on, e.g. Green=97, or Green=score:6; repeatable.",
+        rich_help_panel=_WHAT,
+    ),
+]
+Words = Annotated[Keywords, typer.Option(help="Which keywords to add.", rich_help_panel=_WHAT)]
+Rated = Annotated[bool, typer.Option("--overwrite-rating", help="Also where somebody rated.", rich_help_panel=_WHAT)]
+Rejected = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite-rejected",
+        help="With --overwrite-rating: also where somebody rejected (-1).",
+        rich_help_panel=_WHAT,
+    ),
+]
+Sidecar = Annotated[
+    Style,
+    typer.Option(
+        help="IMG.xmp (adobe), IMG.CR2.xmp (darktable, digiKam), or what exists (auto).", rich_help_panel=_WHERE
+    ),
+]
+Embed = Annotated[
+    bool, typer.Option("--embed", help="Write into JPEG, TIFF and DNG themselves.", rich_help_panel=_WHERE)
+]
+KeepTime = Annotated[
+    bool, typer.Option("--keep-time", help="With --embed: keep the photos' time of change.", rich_help_panel=_WHERE)
+]
+Undo = Annotated[
+    bool, typer.Option("--undo", help="Take out what annotate wrote, and nothing else.", rich_help_panel=_UNDO)
+]
+AsFormat = Annotated[Format, typer.Option("--format", help="How to print.", rich_help_panel="Output")]
+
+
 def annotate(  # its parameters are the command line
     paths: c.Paths,
-    write: Annotated[bool, typer.Option("--write", help="Do it; without, only say what would be written.")] = False,
-    stars: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIMITS",
-            help=f"Five limits for 1 to 5 stars: percentiles in your library ({DEFAULT_STARS} by default, or the "
-            "config key 'stars'), or score:4.5,5,5.5,6,6.5.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=LIMIT",
-            help="A colour label from a percentile on, e.g. Green=97, or Green=score:6; repeatable.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    keywords: Annotated[Keywords, typer.Option(help="Which keywords to add.", rich_help_panel=_WHAT)] = Keywords.both,
-    overwrite_rating: Annotated[
-        bool, typer.Option("--overwrite-rating", help="Also where somebody rated.", rich_help_panel=_WHAT)
-    ] = False,
-    overwrite_rejected: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite-rejected",
-            help="With --overwrite-rating: also where somebody rejected (-1).",
-            rich_help_panel=_WHAT,
-        ),
-    ] = False,
-    sidecar: Annotated[
-        Style,
-        typer.Option(
-            help="IMG.xmp (adobe), IMG.CR2.xmp (darktable, digiKam), or what exists (auto).", rich_help_panel=_WHERE
-        ),
-    ] = Style.auto,
-    embed: Annotated[
-        bool,
-        typer.Option("--embed", help="Write into JPEG, TIFF and DNG themselves.", rich_help_panel=_WHERE),
-    ] = False,
-    keep_time: Annotated[
-        bool,
-        typer.Option("--keep-time", help="With --embed: keep the photos' time of change.", rich_help_panel=_WHERE),
-    ] = False,
-    undo: Annotated[
-        bool, typer.Option("--undo", help="Take out what annotate wrote, and nothing else.", rich_help_panel=_UNDO)
-    ] = False,
-    format: Annotated[Format, typer.Option("--format", help="How to print.", rich_help_panel="Output")] = Format.table,
+    write: Write = False,
+    stars: Limits = None,
+    label: Label = None,
+    keywords: Words = Keywords.both,
+    overwrite_rating: Rated = False,
+    overwrite_rejected: Rejected = False,
+    sidecar: Sidecar = Style.auto,
+    embed: Embed = False,
+    keep_time: KeepTime = False,
+    undo: Undo = False,
+    format: AsFormat = Format.table,
     no_scan: c.NoScan = False,
     db: c.Db = None,
     model: c.Model = None,
@@ -103,9 +112,15 @@ def annotate(  # its parameters are the command line
         if undo:
             _undo(paths, exclude or [], annotator, report)
         else:
+            selection = Selection(paths, exclude=exclude or ())
             how = _How(parse_stars(stars or read_config().stars or DEFAULT_STARS), parse_labels(label or ()), keywords)
-            scan = _Scan(paths, db, model, device, jobs, exclude or [], no_scan)
-            _annotate(scan, how, annotator, report)
+            failed = [] if no_scan else score_new(ScanOptions(paths, db, model, device, jobs, exclude=exclude or ()))
+            bundle = bundles.load(model, verify=False)
+            with Cache.open(db, create=not no_scan) as cache:
+                failed += _annotate(cache, bundle, selection, how, annotator, report)
+            for row in sorted(failed, key=lambda row: str(row["path"])):
+                report.failed_photo(row)
+                _say(f"{row['path']}: {row['error']}")
     report.say_counts(_say)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
@@ -123,85 +138,42 @@ class _How:
     keywords: Keywords
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """Which photos, and how to score those that have no scores yet."""
-
-    paths: list[Path]
-    db: Path | None
-    model: str | None
-    device: str | None
-    jobs: int | None
-    exclude: list[str]
-    no_scan: bool
-
-    def run(self) -> list[dict[str, Any]]:
-        """Score what is new; returns what the cache has no row for, because it could not even be read."""
-        from cgiaa_cli.commands.scan import progress
-        from cgiaa_cli.pipeline import run_scan
-
-        skipped: list[dict[str, Any]] = []
-
-        def note(row: ScanRow) -> None:
-            if row.record.keys() <= {"path", "error", "error_kind"}:
-                skipped.append(row_json(row.record))
-
-        with progress(self.paths, self.exclude) as on_progress:
-            run_scan(
-                self.paths,
-                self.db,
-                self.model,
-                self.device,
-                jobs=self.jobs,
-                exclude=self.exclude,
-                on_failure=note,
-                on_progress=on_progress,
-            )
-        return skipped
-
-
-def _annotate(scan: _Scan, how: _How, annotator: Annotator, report: Report) -> None:
-    from cgiaa_cli import bundles
-
-    selection = Selection(scan.paths, exclude=scan.exclude)
-    failed = [] if scan.no_scan else scan.run()
-    bundle = bundles.load(scan.model, verify=False)
-    with Cache.open(scan.db, create=not scan.no_scan) as cache:
-        scorer = cache.scorer_id(*bundle.scorer)
-        failed += [row_json(record) for record in selecting.failures(cache, scorer, selection)]
-        photos = library(cache, scorer)
-        if not how.stars.absolute and len(photos.scores) < FEW:
-            _say(
-                f"the stars are ranks among only {len(photos.scores)} photos in the cache; "
-                "for fixed limits: --stars score:4.5,5,5.5,6,6.5"
-            )
-        critiques = critiques_of(cache, scorer)
-        # by path: folder after folder, so each is looked into once
-        hits = sorted(selecting.select(cache, scorer, selection), key=lambda hit: hit.path)
-        contents = {hit.path: hit.content_id for hit in hits}
-        wordless = 0
-        for record in selecting.records(cache, scorer, hits):
-            row = row_json(record)
-            percentile = photos.percentile(row["score"])
-            text = critiques(contents[row["path"]]) if critiques else None
-            wordless += text is None
-            annotation = annotation_of(
-                row,
-                bundle.scorer,
-                how.stars.rating(row["score"], percentile),
-                how.labels.label(row["score"], percentile),
-                how.keywords,
-                text,
-            )
-            files = [unescape(path) for path in (row["path"], *row["companions"])]
-            report.photo(row["path"], row["score"])
-            for outcome in annotator.annotate(files, annotation):
-                _report(report, outcome)
+def _annotate(
+    cache: Cache, bundle: bundles.Bundle, selection: Selection, how: _How, annotator: Annotator, report: Report
+) -> list[dict[str, Any]]:
+    """Annotate the photos with scores; returns those that could not be scored."""
+    scorer = cache.scorer_id(*bundle.scorer)
+    photos = library(cache, scorer)
+    if not how.stars.absolute and len(photos.scores) < FEW:
+        _say(
+            f"the stars are ranks among only {len(photos.scores)} photos in the cache; "
+            "for fixed limits: --stars score:4.5,5,5.5,6,6.5"
+        )
+    critiques = critiques_of(cache, scorer)
+    # by path: folder after folder, so each is looked into once
+    hits = sorted(selecting.select(cache, scorer, selection), key=lambda hit: hit.path)
+    contents = {hit.path: hit.content_id for hit in hits}
+    wordless = 0
+    for record in selecting.records(cache, scorer, hits):
+        row = row_json(record)
+        percentile = photos.percentile(row["score"])
+        text = critiques(contents[row["path"]]) if critiques else None
+        wordless += text is None
+        annotation = annotation_of(
+            row,
+            bundle.scorer,
+            how.stars.rating(row["score"], percentile),
+            how.labels.label(row["score"], percentile),
+            how.keywords,
+            text,
+        )
+        files = [unescape(path) for path in (row["path"], *row["companions"])]
+        report.photo(row["path"], row["score"])
+        for outcome in annotator.annotate(files, annotation):
+            _report(report, outcome)
     if wordless:
         _say(f"{wordless} of {len(hits)} photos have no critique in the cache yet; make them with: cgiaa critique PATH")
-    for row in sorted(failed, key=lambda row: str(row["path"])):
-        report.failed_photo(row)
-        _say(f"{row['path']}: {row['error']}")
+    return [row_json(record) for record in selecting.failures(cache, scorer, selection)]
 
 
 def _undo(paths: list[Path], exclude: list[str], annotator: Annotator, report: Report) -> None:

@@ -311,28 +311,11 @@ def answer(request: Request) -> None:
 
 
 def _scan(request: Request) -> list[Row]:
-    """Score what is new; returns what the cache has no row for, because it could not even be read."""
-    from cgiaa_cli.commands.scan import progress
-    from cgiaa_cli.pipeline import ScanRow, run_scan
+    from cgiaa_cli.commands.scan import score_new
+    from cgiaa_cli.pipeline import ScanOptions
 
-    skipped: list[Row] = []
-
-    def note(row: ScanRow) -> None:
-        if row.record.keys() <= {"path", "error", "error_kind"}:
-            skipped.append(row_json(row.record))
-
-    with progress(request.paths, request.exclude or ()) as on_progress:
-        run_scan(
-            request.paths,
-            request.db,
-            request.model,
-            request.device,
-            jobs=request.jobs,
-            exclude=request.exclude or (),
-            on_failure=note,
-            on_progress=on_progress,
-        )
-    return skipped
+    paths, exclude = request.paths, request.exclude or ()
+    return score_new(ScanOptions(paths, request.db, request.model, request.device, request.jobs, exclude=exclude))
 
 
 def _rows(cache: Cache, scorer: int, selection: Selection, request: Request) -> Iterator[Row]:

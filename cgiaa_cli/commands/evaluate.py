@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,29 +68,35 @@ def evaluate(
         raise UsageError("--manifest and --on exclude each other", mend="run them one after the other")
     if manifest is not None and record:
         raise UsageError("--record is for the sets of docs/data.md, not for --manifest", mend="leave one of them out")
-    if critiques:
-        if on or manifest is not None or baseline or photos is not None:
-            raise UsageError("--critiques goes with --data, --count, --out and --record", mend="leave the others out")
-        _print(_critiques(bundle, data, count, out, record=record, device=device), format)
-        return
-    if out is not None:
+    if critiques and (on or manifest is not None or baseline or photos is not None):
+        raise UsageError("--critiques goes with --data, --count, --out and --record", mend="leave the others out")
+    if out is not None and not critiques:
         raise UsageError("--out is for --critiques", mend="add --critiques, or leave it out")
+    if critiques:
+        results = _critiques(bundle, data, count, out, record=record, device=device)
+    else:
+        chosen, found = _scores(bundle, data, on or (), manifest, baseline or (), device)
+        results = {one.name: one.numbers for one in found}
+        if record:
+            bundles.record(chosen, results)
+        if photos is not None:
+            _write_photos(photos, found)
+    _print(results, format)
+
+
+def _scores(
+    bundle: str | None, data: Path, on: Sequence[str], manifest: Path | None, baselines: Sequence[str], device: str
+) -> tuple[bundles.Bundle, list[Any]]:
+    """The bundle, and what its scores reach on the sets or on the manifest."""
     with needs_training("evaluating a bundle"):
         from cgiaa_training.evaluate import look_of, measure, measure_manifest
     from cgiaa_cli.inference.engine import Engine
 
     chosen = bundles.load(bundle)
-    look, beside = look_of(Engine(chosen, device)), baseline or ()
+    look = look_of(Engine(chosen, device))
     if manifest is not None:
-        found = list(measure_manifest(look, manifest, baselines=beside, say=_say))
-    else:
-        found = list(measure(look, data, on or (), baselines=beside, say=lambda name: _say(f"{name} ...")))
-    results = {one.name: one.numbers for one in found}
-    if record:
-        bundles.record(chosen, results)
-    if photos is not None:
-        _write_photos(photos, found)
-    _print(results, format)
+        return chosen, list(measure_manifest(look, manifest, baselines=baselines, say=_say))
+    return chosen, list(measure(look, data, on, baselines=baselines, say=lambda name: _say(f"{name} ...")))
 
 
 def _critiques(

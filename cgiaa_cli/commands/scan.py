@@ -15,9 +15,9 @@ import typer
 
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.paths import absolute, printable
-from cgiaa_cli.pipeline import ScanRow, ScanSummary, run_scan
+from cgiaa_cli.pipeline import ScanOptions, ScanRow, ScanSummary, run_scan
 
-__all__ = ["progress", "scan"]
+__all__ = ["progress", "scan", "score_new"]
 
 NOTHING, SOME_FAILED = 1, 3
 
@@ -90,6 +90,19 @@ def _line(summary: ScanSummary) -> str:
     skipped = f", {summary.skipped} skipped" if summary.skipped else ""
     missing = f", {summary.missing} gone since the last scan" if summary.missing else ""
     return f"{summary.photos} photos: {counts}{skipped}{missing}"
+
+
+def score_new(options: ScanOptions) -> list[dict[str, Any]]:
+    """Score what is new, and show how far it is; returns what the cache has no row for: it could not even be read."""
+    skipped: list[dict[str, Any]] = []
+
+    def note(row: ScanRow) -> None:
+        if row.record.keys() <= {"path", "error", "error_kind"}:
+            skipped.append(row_json(row.record))
+
+    with progress(options.paths, options.exclude) as on_progress:
+        run_scan(**vars(options), on_failure=note, on_progress=on_progress)
+    return skipped
 
 
 @contextlib.contextmanager

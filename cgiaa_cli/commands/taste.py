@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cgiaa_cli.commands.choosing import NAMED, NOTHING, SOME_FAILED, Db, Device, Exclude, Jobs, Model, NoScan
-from cgiaa_cli.config import DEVICES
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import absolute, escape, printable, unescape
 from cgiaa_cli.taste import kept
@@ -74,30 +73,24 @@ def learn(  # its parameters are the command line
         raise UsageError(
             "no ratings are named", mend="name folders with rated photos, --ratings FILE.csv, or --choices"
         )
-    if device not in (None, *DEVICES):
-        raise UsageError(f"device '{device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
     from cgiaa_cli import bundles
     from cgiaa_cli.cache.store import Cache
+    from cgiaa_cli.commands.scan import score_new
+    from cgiaa_cli.pipeline import ScanOptions
 
+    scan = ScanOptions((), db, model, device, jobs)
     bundle = bundles.load(model, verify=False)
     decided = _decided(db) if choices else _Decided()
     opinions, failed = _opinions(paths or [], ratings or [], exclude or [], decided)
-    there = [path for path in (opinions | decided.paths) if os.path.lexists(unescape(path))]
-    if opinions and not there:
-        raise UsageError(
-            f"not one of the {len(opinions)} rated photos is there, {next(iter(opinions))} for one",
-            mend="a relative path starts in the CSV file's folder",
-        )
+    there = _there(opinions, decided)
     if there and not no_scan:
-        _scan([unescape(path) for path in there], db, model, device, jobs)
+        score_new(replace(scan, paths=there))  # what cannot be scored is told as unknown later
     with Cache.open(db, create=not no_scan) as cache:
         good = _learn(name, bundle, cache, opinions, decided.pairs, measure)
     for path, error in failed:
         _say(f"{path}: {error}")
-    if failed:
-        raise typer.Exit(SOME_FAILED)
-    if not good:
-        raise typer.Exit(NOTHING)
+    if failed or not good:
+        raise typer.Exit(SOME_FAILED if failed else NOTHING)
 
 
 @dataclass(frozen=True)
@@ -162,13 +155,15 @@ def _opinions(
     return found, failed
 
 
-def _scan(photos: Sequence[Path], db: Path | None, model: str | None, device: str | None, jobs: int | None) -> None:
-    """Score what is new; what cannot be is told as unknown later."""
-    from cgiaa_cli.commands.scan import progress
-    from cgiaa_cli.pipeline import run_scan
-
-    with progress(photos, ()) as on_progress:
-        run_scan(photos, db, model, device, jobs=jobs, on_progress=on_progress)
+def _there(opinions: dict[str, float], decided: _Decided) -> list[Path]:
+    """The photos that something is said of and that exist."""
+    there = [photo for photo in map(unescape, opinions | decided.paths) if os.path.lexists(photo)]
+    if opinions and not there:
+        raise UsageError(
+            f"not one of the {len(opinions)} rated photos is there, {next(iter(opinions))} for one",
+            mend="a relative path starts in the CSV file's folder",
+        )
+    return there
 
 
 def _learn(
