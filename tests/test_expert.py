@@ -228,6 +228,11 @@ def test_plans_are_what_critics_stated() -> None:
     plans = make_plans(units)
     low = [facts for level in plans["composition"][:5] for facts, _ in level]
     assert low == [[["clutter", "busy"], ["tilt", "tilted"]]]
+    count = sum(u.prompt.attribute == "composition" and not u.prompt.traits and u.prompt.level < 6
+                and u.source.split == "train" for u in units)  # fmt: skip
+    assert sum(n**2 for level in plans["composition"][:5] for _, n in level) == pytest.approx(count, abs=0.1)
+    assert any(facts == [] for level in plans["general"] for facts, _ in level)
+    assert all(facts for name in ATTRIBUTES[:3] for level in plans[name] for facts, _ in level)
 
 
 # --- training ----------------------------------------------------------------------------------------------------

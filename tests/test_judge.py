@@ -95,14 +95,20 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
         ("The light light is dull and dark here.", "unfinished"),
         ("The light works.", "unfinished"),
         ("The light is dull and the light is dull here.", "unfinished"),
+        ("The light on the subject works well.", "vague"),
     ],
 )
 def test_reasons_before_the_judge(verifier: Verifier, text: str, reason: str | None) -> None:
-    assert verifier.before_judging(text, True, HOLDS) == reason
+    assert verifier.before_judging("color_light", text, True, HOLDS) == reason
 
 
 def test_what_was_cut_off_is_unfinished(verifier: Verifier) -> None:
-    assert verifier.before_judging("The photo is too dark and the colour is dull.", False, HOLDS) == "unfinished"
+    cut = verifier.before_judging("color_light", "The photo is too dark and the colour is dull.", False, HOLDS)
+    assert cut == "unfinished"
+
+
+def test_a_general_impression_need_not_claim_anything(verifier: Verifier) -> None:
+    assert verifier.before_judging("general", "The light on the subject works well.", True, HOLDS) is None
 
 
 def test_topic_and_tone_after_the_judge(verifier: Verifier) -> None:

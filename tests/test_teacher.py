@@ -69,7 +69,7 @@ def context(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     torch.set_num_threads(1)
     monkeypatch.setattr(teacher, "load_judge", lambda _: Judge())
     loop = LoopConfig(epochs=40, batch_size=16, rate=4e-3)
-    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, fluent=0.9, plain=0.5, loop=loop)
+    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, fluent=0.9, loop=loop)
     recipe = SimpleNamespace(experts=ExpertsConfig(common=2, teacher=config), seed=0)
     said: list[str] = []
     return Context(recipe, tmp_path, tmp_path, say=said.append)  # type: ignore[arg-type]
@@ -111,14 +111,6 @@ def test_what_it_writes_is_checked_and_carries_what_it_states(
     assert about["dropped"]["duplicate"] == 95 and about["dropped"]["foreign"] == 1
 
 
-def test_it_is_asked_to_state_facts_more_often_than_critics_do() -> None:
-    plans = {"general": [[([], 90), ([["exposure", "dark"]], 9), ([["contrast", "low"]], 1)], [([], 5)]]}
-    first, second = teacher._evened(plans, 0.2)["general"]
-    assert first == [([["exposure", "dark"]], 3.0), ([["contrast", "low"]], 1.0), ((), 1.0)]
-    assert second == [((), 1.0)], "what nobody stated a fact of is asked without one"
-    assert teacher._evened(plans, 1.0)["general"][0] == [((), 1.0)]
-
-
 def test_only_the_upper_layers_learn(context: Context, model: Path) -> None:
     pupil = teacher._Pupil(teacher.open_model(str(model))[0], 1)
     names = {name for name, weight in pupil.named_parameters() if weight.requires_grad}
@@ -139,5 +131,5 @@ def test_a_model_that_cannot_be_had_is_named(context: Context, tmp_path: Path) -
 
 
 def test_all_faults_of_a_teacher_at_once() -> None:
-    faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0, plain=2.0).faults()
-    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "plain", "temperature"]
+    faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0).faults()
+    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "temperature"]

@@ -83,20 +83,22 @@ def level_edges(critiques: Sequence[Critique]) -> dict[str, list[float]]:
     return edges
 
 
-def make_plans(units: Sequence[Unit], most: int = 60) -> dict[str, list[list[tuple[list[list[str]], int]]]]:
-    """By attribute and level (1 first) the sets of facts that critics stated, the commonest first, with how often.
+def make_plans(units: Sequence[Unit], most: int = 60) -> dict[str, list[list[tuple[list[list[str]], float]]]]:
+    """By attribute and level (1 first) the sets of facts that critics stated, the commonest first, with their weights.
 
-    Only of texts such as are asked for at run time, i.e. without traits.
+    Only of texts such as are asked for at run time, i.e. without traits. The weight is the root of how often critics
+    stated just these, so that the rarer ones come up, too. Plans of nothing are for general impressions only.
     """
     plans: dict[str, list[Counter[tuple[tuple[str, str], ...]]]] = {
         attribute: [Counter() for _ in range(LEVELS)] for attribute in ATTRIBUTES
     }
     for unit in units:
-        if not unit.prompt.traits and unit.source.split == "train":
-            facts = tuple(sorted({(m, v) for m, v in unit.prompt.facts if v}))
+        facts = tuple(sorted({(m, v) for m, v in unit.prompt.facts if v}))
+        wanted = bool(facts) or unit.prompt.attribute == "general"
+        if wanted and not unit.prompt.traits and unit.source.split == "train":
             plans[unit.prompt.attribute][unit.prompt.level - 1][facts] += 1
     return {
-        a: [[([list(f) for f in facts], n) for facts, n in level.most_common(most)] for level in levels]
+        a: [[([list(f) for f in facts], round(n**0.5, 2)) for facts, n in level.most_common(most)] for level in levels]
         for a, levels in plans.items()
     }
 

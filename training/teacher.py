@@ -57,7 +57,6 @@ class TeacherConfig:
         texts: how many it writes; what passes the checks is fewer.
         temperature, top_p: of its sampling.
         fluent: share of what passed the checks that is kept: what the published model finds likeliest.
-        plain: share of the texts for which it is told no facts, 0..1. What states facts is about a photo.
         loop: `batch_size` counts texts.
     """
 
@@ -67,14 +66,12 @@ class TeacherConfig:
     temperature: float = 0.9
     top_p: float = 0.95
     fluent: float = 0.7
-    plain: float = 0.1
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(epochs=2, rate=1e-4, precision="bf16"))
 
     def faults(self) -> list[str]:
         """What is impossible about it, a phrase each."""
         faults = [f"{name} must be 1 or more" for name in ("layers", "texts") if getattr(self, name) < 1]
         faults += [f"{name} must lie in 0..1" for name in ("top_p", "fluent") if not 0 < getattr(self, name) <= 1]
-        faults += [] if 0 <= self.plain <= 1 else ["plain must lie in 0..1"]
         return faults + (["temperature must be above 0"] if self.temperature <= 0 else [])
 
 
@@ -91,7 +88,7 @@ def lessons(
 
     Args:
         units: what the teacher learns first: critiques without traits.
-        plans: see `expert_data.make_plans`; it is asked for the rarer ones more often than critics wrote them.
+        plans: see `expert_data.make_plans`.
         edges, common: see `units.make_units`.
 
     Raises:
@@ -99,7 +96,7 @@ def lessons(
     """
     config: TeacherConfig = context.recipe.experts.teacher
     folder = context.folder("experts") / "teacher"
-    prompts = sample_prompts(_evened(plans, config.plain), config.texts, context.recipe.seed)
+    prompts = sample_prompts(plans, config.texts, context.recipe.seed)
     texts = _written(context, units, prompts, folder)
     asked, said = [*(u.prompt for u in units), *prompts], [*(u.text for u in units), *texts]
     passed, praise, dropped = check(context, asked, said, edges, common)
@@ -120,18 +117,6 @@ def lessons(
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     counts = {"asked": len(said), "of critics": len(critics), "of the teacher": len(clean)}
     return [*critics, *clean], {**counts, "dropped": dict(dropped.most_common())}
-
-
-def _evened(plans: Mapping[str, Any], plain: float) -> dict[str, Any]:
-    """Plans with the roots of their counts, those without facts with `plain` of each level's sum."""
-    found: dict[str, Any] = {}
-    for attribute, levels in plans.items():
-        found[attribute] = []
-        for level in levels:
-            stated = [(facts, n**0.5) for facts, n in level if facts]
-            nothing = plain / (1 - plain) * sum(n for _, n in stated) if stated and plain < 1 else 1.0
-            found[attribute].append([*(stated if plain < 1 else ()), ((), nothing)])
-    return found
 
 
 def spelled(prompt: Prompt) -> str:
@@ -179,7 +164,7 @@ def check(
     seen: set[str] = set()
     for i, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
         holds = {m: {v} for m, v in prompt.facts}
-        reason = "duplicate" if text.lower() in seen else verifier.before_judging(text, True, holds)
+        reason = "duplicate" if text.lower() in seen else verifier.before_judging(prompt.attribute, text, True, holds)
         seen.add(text.lower())
         if reason is None:
             left.append(i)

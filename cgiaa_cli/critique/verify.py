@@ -32,6 +32,7 @@ REASONS = (
     "copy",  # a sentence of the training texts, word for word
     "false",  # a measurement contradicts it
     "unproven",  # claims what was not measured on this photo
+    "vague",  # claims nothing that can be measured
     "off_topic",  # about another attribute
     "tone",  # praises what scores low, or the other way round
 )
@@ -99,10 +100,13 @@ class Verifier:
     copies: Copies | None
     edges: Mapping[str, list[float]]
 
-    def before_judging(self, text: str, finished: bool, holds: Mapping[str, Collection[str]]) -> str | None:
+    def before_judging(
+        self, attribute: str, text: str, finished: bool, holds: Mapping[str, Collection[str]]
+    ) -> str | None:
         """A reason to drop a text that needs no judge; None: none was found.
 
         Args:
+            attribute: one of `prompt.ATTRIBUTES`; of a general impression no claim is asked.
             finished: the decoder ended it by itself.
             holds: by measurement the words that hold of the photo, see `facts.words`.
         """
@@ -122,6 +126,8 @@ class Verifier:
             return "false"
         if any(claim.measurement not in holds for claim in claims):
             return "unproven"
+        if not claims and attribute != "general":
+            return "vague"
         return None
 
     def after_judging(self, attribute: str, about: NDArray[np.float32], polarity: float, standing: float) -> str | None:

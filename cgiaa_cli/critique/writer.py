@@ -27,11 +27,15 @@ __all__ = ["Writer", "load_writer"]
 EXPERTS, COPIES = "experts.json", "copies.bin"
 
 
+SENTENCES = 3
+"""Texts of different claims that a full critique is put together from, at most."""
+
+
 @dataclass(frozen=True)
 class _Text:
     text: str
     likelihood: float
-    stated: int  # claims that the measurements bear out
+    stated: frozenset[str]  # measurements of which it claims something that holds
 
 
 class Writer:
@@ -66,11 +70,12 @@ class Writer:
         *,
         short: bool = False,
     ) -> dict[str, tuple[str, dict[str, int]]]:
-        """By attribute the best candidate that passed every check ("" where none did), and why the others were dropped.
+        """By attribute the best of what passed every check ("" where nothing did), and why the others were dropped.
 
         Args:
             standings: by attribute, share of the reference photos that score lower, 0..1.
             count: candidates of each attribute.
+            short: one candidate; else up to `SENTENCES` that claim different things.
         """
         holds = words(facts)
         dice = np.random.default_rng(seed)
@@ -81,24 +86,25 @@ class Writer:
         for name, candidates in drawn.items():
             unique = {candidate.text: candidate for candidate in candidates}
             for candidate in unique.values():
-                reason = self._verifier.before_judging(candidate.text, candidate.finished, holds)
+                reason = self._verifier.before_judging(name, candidate.text, candidate.finished, holds)
                 if reason is None:
                     left.append((name, candidate))
                 else:
                     dropped[name][reason] += 1
         about, polarity = self._judge.judge([candidate.text for _, candidate in left])
-        best: dict[str, _Text] = {}
+        passed: dict[str, list[_Text]] = {name: [] for name in ATTRIBUTES}
         for (name, candidate), topic, praise in zip(left, about, polarity, strict=True):
             reason = self._verifier.after_judging(name, topic, float(praise), standings[name])
             if reason is not None:
                 dropped[name][reason] += 1
                 continue
-            stated = len({claim.measurement for claim in find_claims(candidate.text)})
-            text = _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
-            if name not in best or _rank(text) > _rank(best[name]):
-                best[name] = text
+            stated = frozenset(claim.measurement for claim in find_claims(candidate.text))
+            passed[name].append(
+                _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
+            )
         return {
-            name: (best[name].text if name in best else "", dict(sorted(dropped[name].items()))) for name in ATTRIBUTES
+            name: (_together(texts, 1 if short else SENTENCES), dict(sorted(dropped[name].items())))
+            for name, texts in passed.items()
         }
 
     def _prompts(
@@ -128,9 +134,17 @@ class Writer:
         return found
 
 
-def _rank(text: _Text) -> tuple[int, float]:
-    """Texts that say something of this photo come before those that do not; then the likelier."""
-    return min(text.stated, 2), text.likelihood
+def _together(texts: Sequence[_Text], most: int) -> str:
+    """The best text, and the best of those that claim something else; at most so many. Nothing of nothing.
+
+    Texts that say something of this photo come before those that do not; then the likelier.
+    """
+    chosen: list[_Text] = []
+    for text in sorted(texts, key=lambda t: (min(len(t.stated), 2), t.likelihood), reverse=True):
+        told = frozenset[str]().union(*(c.stated for c in chosen))
+        if len(chosen) < most and (not chosen or (text.stated and not text.stated & told)):
+            chosen.append(text)
+    return " ".join(text.text for text in chosen)
 
 
 def load_writer(folder: Path, judge: TextJudge, threads: int | None = None) -> Writer:
