@@ -33,11 +33,14 @@ EVIL = "<img src=x onerror=alert(1)>.jpg"
 TOKEN = "the-token"
 
 
-def save(image: Image.Image, path: Path, taken: str = "", camera: str = "Testcam") -> None:
+def save(image: Image.Image, path: Path, taken: str = "", camera: str = "Testcam", lens: str = "") -> None:
     exif = Image.Exif()
     if taken:
         exif[0x0110] = camera
         exif.get_ifd(0x8769)[0x9003] = taken
+    if lens:
+        exif.get_ifd(0x8769)[0xA434] = lens
+        exif.get_ifd(0x8769)[0x920A] = {"Zoom": 28.0, "Tele": 200.0}[lens]
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, quality=92, exif=exif)
 
@@ -46,7 +49,8 @@ def make_photos(folder: Path, singles: int = 8) -> None:
     """Photos that are alone, one of them turned by EXIF and one with a name to fear; two copies; a burst of three."""
     for i in range(singles):
         single = picture(40 + i, 0.1 + 0.6 * i / singles).rotate(90 * i, expand=True)
-        save(single, folder / f"single{i:02}.jpg", f"2024:0{1 + i % 9}:01 10:00:00", ("Alpha", "Beta")[i % 2])
+        taken = f"2024:0{1 + i % 9}:01 10:00:00"
+        save(single, folder / f"single{i:02}.jpg", taken, ("Alpha", "Beta")[i % 2], ("Zoom", "Tele")[i // 4 % 2])
     save(picture(77, 0.5).rotate(45), folder / "<" / EVIL, "2024:03:03 12:00:00", "<script>alert(2)</script>")
     shutil.copy(folder / "single01.jpg", folder / "single01 copy.jpg")
     wide = picture(2, 0.6, (340, 250))

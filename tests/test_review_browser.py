@@ -100,12 +100,14 @@ def test_picks_and_rejects_by_keyboard(page: Any, client: Client) -> None:
     assert "picked" in tile.locator("img").get_attribute("alt")
     page.keyboard.press("X")  # rejects in its place, and goes on
     summary(page, "134 photos \u00b7 0 picks \u00b7 1 reject \u00b7 0 choices")
+    until(page, TITLE)
     second = page.evaluate(TITLE)
     assert second != first
     page.keyboard.press("x")
     page.keyboard.press("x")  # once more takes it back
     summary(page, "134 photos \u00b7 0 picks \u00b7 1 reject \u00b7 0 choices")
     page.keyboard.press("End")
+    until(page, TITLE)  # its row comes after the tile
     last = page.evaluate(TITLE)
     assert page.evaluate("Number(document.activeElement.dataset.place)") == 133 and last not in (first, second)
     page.keyboard.press("p")
@@ -132,7 +134,7 @@ def test_filters_and_orders(page: Any) -> None:
     playwright.expect(page.locator("#count")).to_have_text("1 of 134 photos")
     assert page.locator("#wall .tile").first.get_attribute("title") == title
     page.select_option("#show", "rejects")
-    playwright.expect(page.locator("#wall")).to_contain_text("No photo is of this kind.")
+    playwright.expect(page.locator("#wall")).to_contain_text("No photo meets all of these conditions.")
     page.select_option("#show", "all")
     page.select_option("#order", "path")
     playwright.expect(page.locator("#turn")).to_have_text("a to z")
@@ -144,6 +146,79 @@ def test_filters_and_orders(page: Any) -> None:
     assert page.input_value("#find") == "p01"
     page.keyboard.press("r")
     until(page, "document.querySelector('#wall .tile[data-place=\"0\"]')?.title === 'p019.png'")
+
+
+def test_filters_of_cameras_and_scores(page: Any) -> None:
+    assert page.locator("#lens option").all_inner_texts() == ["any", "Tele (4)", "Zoom (4)"]
+    page.select_option("#lens", "=Tele")
+    playwright.expect(page.locator("#count")).to_have_text("4 of 134 photos")
+    until(page, "document.querySelectorAll('#wall .tile .number').length === 4")
+    until(page, "[...document.querySelectorAll('#wall .tile .number')].every((one) => one.innerText)")
+    best = page.locator("#wall .tile .number").first.inner_text()
+    page.fill("#least", best)  # as it stands there
+    playwright.expect(page.locator("#count")).to_have_text("1 of 134 photos")
+    page.select_option("#order", "technical")
+    playwright.expect(page.locator("#which")).to_have_text("Technical quality")
+    page.click("#everything")
+    playwright.expect(page.locator("#count")).to_have_text("134 photos")
+    assert page.input_value("#order") == "value" and page.inner_text("#turn") == "best first"
+    page.check("#one")
+    playwright.expect(page.locator("#count")).not_to_have_text("134 photos")
+
+
+def test_scores_and_weak_spots(page: Any) -> None:
+    page.select_option("#camera", "=Beta")
+    playwright.expect(page.locator("#count")).to_have_text("4 of 134 photos")
+    page.get_by_role("button", name="Scores").click()
+    plots = page.locator(".plots svg")
+    playwright.expect(plots).to_have_count(8)
+    assert plots.first.get_attribute("aria-label").startswith("Overall: 4 photos, from ")
+    assert page.inner_text("#left") == "4 of 134 photos"
+    page.keyboard.press("5")
+    tables = page.locator(".tables table")
+    playwright.expect(tables).to_have_count(3)
+    assert [text.split(" ")[0] for text in tables.locator("caption").all_inner_texts()] == ["Lens", "Focal", "Month"]
+    assert "not known of 126 photos" in tables.first.inner_text()
+    page.get_by_role("button", name="Zoom", exact=True).click()
+    # leads to its photos, and to them alone
+    playwright.expect(page.locator("#all")).to_be_visible()
+    playwright.expect(page.locator("#count")).to_have_text("4 of 134 photos")
+    assert page.input_value("#lens") == "=Zoom" and page.input_value("#camera") == ""
+    page.keyboard.press("4")
+    assert plots.first.get_attribute("aria-label").startswith("Overall: 4 photos, from ")
+    page.keyboard.press("5")
+    playwright.expect(tables).to_have_count(3)
+
+
+PRINTED = "[...document.querySelectorAll('[data-grid=\"all\"] img')].filter((one) => one.naturalWidth).length"
+
+
+def test_contact_sheet(page: Any) -> None:
+    page.keyboard.press("p")
+    page.keyboard.press("2")
+    page.evaluate(f"window.print = () => {{ window.printed = {PRINTED}; }}")
+    page.keyboard.press("Control+p")
+    until(page, "window.printed === 134")  # all of them, with their pictures
+    assert page.inner_text("#print") == "Contact sheet"
+    page.emulate_media(media="print", color_scheme="dark")
+    for part in ("#filters", "#wall", "#groups", "#undo", ".top nav"):
+        assert page.locator(part).first.is_hidden()
+    assert page.inner_text("#paper") == "134 photos, by rank, best first"
+    first = page.locator('[data-grid="all"] .tile').first
+    assert first.is_visible() and first.locator(".sign").inner_text() == "\u2713"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) in (4, 5)
+    # afterwards nothing of it is left, and from the browser's own menu it says how to
+    assert page.locator('[data-grid="all"] .tile').count() == 0
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert "Contact sheet prints the photos" in page.inner_text('[data-grid="all"]')
+
+
+def test_a_contact_sheet_can_be_stopped(page: Any) -> None:
+    page.evaluate("window.print = () => { window.printed = 1; }; null")
+    page.evaluate("document.getElementById('print').click(); document.getElementById('print').click();")
+    until(page, "document.getElementById('print').textContent === 'Contact sheet'")
+    assert page.evaluate("window.printed") is None
 
 
 def test_one_photo_with_its_critique(page: Any, client: Client) -> None:

@@ -1,12 +1,7 @@
-/* The data, and what all parts of the page share. Tiles are made when they come near the window, so that a gallery of
-   thousands opens, filters and sorts at once. page.py puts these files into one function, in the order shared, base,
-   charts, filters, photo, main. */
+/* What all parts of the gallery share. Tiles are made when they come near the window, so that a gallery of thousands opens,
+   filters and sorts at once. */
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const photos = data.photos;
-const ATTRIBUTES = Object.keys(data.attributes);
-const SCORES = { score: "Overall", ...data.attributes, technical: "Technical quality", spread: "Disagreement", complexity: "Complexity" };
-const ORDERS = { value: "rank", ...SCORES, taken_at: "Capture time", path: "Name" };
 const BATCH = 120;
 
 /* ---- what is said of a photo ---- */

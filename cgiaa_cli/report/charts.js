@@ -2,23 +2,29 @@
 
 /* ---- plots ---- */
 
-const sorted = {}; // of each score all its values in order
-for (const name of Object.keys(SCORES)) sorted[name] = photos.map((p) => p[name]).filter((v) => v !== null).sort((a, b) => a - b);
-
 const medianOf = (values) => (values.length ? values[values.length >> 1] : null);
 
-function plots() {
+// `values` has of each score those of all photos; the plots are of all photos and of those that are shown
+function makePlots(values) {
+  const sorted = {};
+  for (const name of Object.keys(SCORES)) sorted[name] = values[name].filter((value) => value !== null).sort((a, b) => a - b);
   const tenths = ["score", ...ATTRIBUTES, "technical"];
   const ends = tenths.filter((name) => sorted[name].length).flatMap((name) => [sorted[name][0], sorted[name].at(-1)]);
   const common = [Math.floor(Math.min(...ends)), Math.ceil(Math.max(...ends) + 1e-9)];
   const box = document.querySelector(".plots");
-  box.replaceChildren(...Object.keys(SCORES).filter((name) => sorted[name].length).map((name) => {
-    const own = name === "complexity" ? [0, 100] : [Math.floor(sorted[name][0] * 2) / 2, Math.ceil(sorted[name].at(-1) * 2 + 1e-9) / 2];
-    return plot(name, tenths.includes(name) ? common : own);
-  }));
+  return {
+    sorted,
+    show() {
+      box.replaceChildren(...Object.keys(SCORES).filter((name) => sorted[name].length).map((name) => {
+        const own = name === "complexity" ? [0, 100] : [Math.floor(sorted[name][0] * 2) / 2, Math.ceil(sorted[name].at(-1) * 2 + 1e-9) / 2];
+        const some = shown.map((i) => values[name][i]).filter((value) => value !== null).sort((a, b) => a - b);
+        return plot(name, tenths.includes(name) ? common : own, sorted[name], some);
+      }));
+    },
+  };
 }
 
-function plot(name, [low, high]) {
+function plot(name, [low, high], all, some) {
   const bins = 24;
   const [width, height, base] = [240, 96, 80];
   const fill = (values) => {
@@ -26,8 +32,7 @@ function plot(name, [low, high]) {
     for (const value of values) bars[Math.min(bins - 1, Math.floor(((value - low) / (high - low)) * bins))]++;
     return bars;
   };
-  const some = shown.map((i) => photos[i][name]).filter((value) => value !== null).sort((a, b) => a - b);
-  const [every, part] = [fill(sorted[name]), fill(some)];
+  const [every, part] = [fill(all), fill(some)];
   const most = Math.max(...every);
   const middle = medianOf(some);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
@@ -54,24 +59,25 @@ function plot(name, [low, high]) {
 
 /* ---- weak spots ---- */
 
-function weakTables() {
+// `chosen` is called with what a row is about
+function weakTables(weak, total, chosen) {
   const titles = { lens: "Lens", focal: "Focal length", month: "Month" };
-  const tables = Object.entries(data.weak).filter(([, rows]) => rows.length).map(([kind, rows]) => {
+  const tables = Object.entries(weak).filter(([, rows]) => rows.length).map(([kind, rows]) => {
     const known = rows.reduce((sum, row) => sum + row.photos, 0);
-    const missing = photos.length - known;
+    const missing = total - known;
     const table = make("table", {},
       make("caption", {}, `${titles[kind]} `, make("span", {}, missing ? `not known of ${count(missing, "photo")}` : "")),
       make("thead", {}, make("tr", {}, ...["", "Photos", ...Object.values(data.attributes), "Weakest"].map((text) => make("th", { scope: "col" }, text)))),
-      make("tbody", {}, ...rows.map((row) => weakRow(kind, row))));
+      make("tbody", {}, ...rows.map((row) => weakRow(row, () => chosen(kind, row.name)))));
     return make("div", { className: "table", tabIndex: 0, role: "region", "aria-label": titles[kind] }, table);
   });
   document.querySelector(".tables").append(...tables);
   if (!tables.length) document.querySelector(".tables").append(make("p", { className: "about" }, "No photo says with which lens or when it was taken."));
 }
 
-function weakRow(kind, row) {
-  const name = make("button", { type: "button" }, row.name);
-  name.addEventListener("click", () => only(kind, row.name));
+function weakRow(row, chosen) {
+  const name = make("button", { type: "button", title: "Its photos" }, row.name);
+  name.addEventListener("click", chosen);
   const cells = row.means.map((mean, i) => {
     const stand = row.stands[i];
     const cell = make("td", { title: `${stand >= 0 ? "+" : ""}${stand.toFixed(2)} standard deviations` }, fixed(mean));

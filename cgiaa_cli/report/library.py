@@ -24,9 +24,9 @@ from cgiaa_cli.curation.groups_reasons import group_rows
 from cgiaa_cli.curation.select import Hit
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import unescape
-from cgiaa_cli.report.weakest import FOCAL_RANGES, focal_range, standing, weakest, weakest_by
+from cgiaa_cli.report.weakest import focal_range, standing, weakest, weakest_of
 
-__all__ = ["Library", "common_root", "critique_of", "photo_rows", "read_library"]
+__all__ = ["Library", "common_root", "critique_of", "photo_rows", "read_library", "short"]
 
 _SHOWN = ("score", "spread", "technical", "complexity", "focal_length", "aperture", "shutter", "iso", "width", "height")
 _SAID = ("score", "percentile", "library_percentile", "text", "source")
@@ -45,7 +45,7 @@ class Library:
         groups: each `id`, `kind`, `protected`, `keep_all` and `members` (`photo`: a row's number, `path`, `reason`,
             `kept`), the keeper first.
         root: the folder that all photos lie in, with a separator at its end; the rows' own paths start below it.
-        weak: of `lens`, `focal` and `month` the rows of `weakest_by`.
+        weak: see `weakest_of`.
     """
 
     rows: list[dict[str, Any]]
@@ -74,7 +74,8 @@ def read_library(cache: Cache, scorer: int, hits: Sequence[Hit], folder: Path, n
     left_out = set(culled(photos, found))
     root = common_root([path for paths in photos.paths for path in paths])
     number = {path: i for i, paths in enumerate(photos.paths) for path in paths}
-    stands = standing(photos.scores[:, 1 : 1 + len(ATTRIBUTES)])
+    scores = photos.scores[:, 1 : 1 + len(ATTRIBUTES)]
+    stands = standing(scores)
     rows = _rows(cache, scorer, photos, root, folder)
     for row, name in zip(rows, weakest(stands), strict=True):
         row["weakest"] = name
@@ -91,7 +92,10 @@ def read_library(cache: Cache, scorer: int, hits: Sequence[Hit], folder: Path, n
     best = [i for i, paths in enumerate(photos.paths) if paths[0] not in left_out]
     for i in best:
         rows[i]["best"] = True
-    return Library(rows, [p[0] for p in photos.paths], photos.keys, best, groups, root, _weak(rows, photos, stands))
+    keys = {name: [row[name] for row in rows] for name in ("lens", "focal")}
+    keys["month"] = [row["taken_at"] and row["taken_at"][:7] for row in rows]
+    weak = weakest_of(keys, scores, stands)
+    return Library(rows, [p[0] for p in photos.paths], photos.keys, best, groups, root, weak)
 
 
 def _rows(cache: Cache, scorer: int, photos: Photos, root: str, folder: Path) -> list[dict[str, Any]]:
@@ -119,17 +123,17 @@ def photo_rows(
     for hit, others in zip(hits, copies, strict=True):
         # another process may have forgotten a photo since it was selected
         known = row_json(records.get(hit.path) or {"path": hit.path})
-        row: dict[str, Any] = {name: _number(known[name]) for name in _SHOWN}
-        row |= {name: _number((known["attributes"] or {}).get(name)) for name in ATTRIBUTES}
+        row: dict[str, Any] = {name: short(known[name]) for name in _SHOWN}
+        row |= {name: short((known["attributes"] or {}).get(name)) for name in ATTRIBUTES}
         row |= {name: known[name] for name in ("taken_at", "camera", "lens", "format")}
-        row |= {"path": hit.path.removeprefix(root), "name": os.path.basename(hit.path), "value": _number(hit.value)}
+        row |= {"path": hit.path.removeprefix(root), "name": os.path.basename(hit.path), "value": short(hit.value)}
         row["copies"] = [copy.removeprefix(root) for copy in others]
         row["focal"] = focal_range(row["focal_length"])
         rows.append(row)
     return rows
 
 
-def _number(value: float | None) -> float | None:
+def short(value: float | None) -> float | None:
     """Five digits are more than anybody reads; JSON has no infinity."""
     if value is None or not math.isfinite(value):
         return None
@@ -152,16 +156,6 @@ def _link(path: str, folder: Path) -> str:
     except ValueError:  # on another drive
         return real.as_uri()
     return quote(os.fsencode(near.replace(os.sep, "/")))
-
-
-def _weak(rows: Sequence[Mapping[str, Any]], photos: Photos, stands: Any) -> dict[str, list[dict[str, Any]]]:
-    scores = photos.scores[:, 1 : 1 + len(ATTRIBUTES)]
-    lens = weakest_by([row["lens"] for row in rows], scores, stands)
-    focal = weakest_by([row["focal"] for row in rows], scores, stands)
-    month = weakest_by([row["taken_at"][:7] if row["taken_at"] else None for row in rows], scores, stands)
-    focal.sort(key=lambda row: FOCAL_RANGES.index(row["name"]))
-    month.sort(key=lambda row: str(row["name"]), reverse=True)
-    return {"lens": lens, "focal": focal, "month": month}
 
 
 def critique_of(row: Mapping[str, Any]) -> dict[str, Any]:

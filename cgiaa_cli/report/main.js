@@ -40,11 +40,6 @@ function goTo(id) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key.toLowerCase() === "p" && (event.ctrlKey || event.metaKey) && !event.shiftKey) {
-    event.preventDefault();
-    contactSheet();
-    return;
-  }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input, select")) {
     if (event.key === "Escape") event.target.blur();
@@ -58,14 +53,9 @@ document.addEventListener("keydown", (event) => {
 
 /* ---- print ---- */
 
-$("keys").addEventListener("click", () => $("help").showModal());
-
-// all tiles, and their pictures decoded: what is not there when printing starts stays blank on the paper
 async function contactSheet() {
   gallery.all();
-  const pictures = [...document.querySelectorAll('[data-grid="all"] img')];
-  for (const picture of pictures) picture.loading = "eager";
-  await Promise.all(pictures.map((picture) => picture.decode().catch(() => {})));
+  await decoded([...document.querySelectorAll('[data-grid="all"] img')]);
   window.print();
 }
 window.addEventListener("beforeprint", () => gallery.all());
@@ -87,6 +77,6 @@ const failed = Object.entries(data.failed);
 $("failed").hidden = !failed.length;
 $("failed").querySelector("ul").append(...failed.map(([path, error]) => make("li", {}, `${path}: ${error}`)));
 prepareFilters();
-weakTables();
+weakTables(data.weak, photos.length, (name, value) => { only(name, value); $("all").scrollIntoView(); });
 prepareGroups();
 update();

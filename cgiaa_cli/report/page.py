@@ -1,4 +1,8 @@
-"""The page: template, style and program of this folder, and the data as one block of JSON, written as it comes."""
+"""The page: template, style and program of this folder, and the data as one block of JSON, written as it comes.
+
+`page.html` is also that of `cgiaa review`: what one of them has alone stands between `{{#report}}` or `{{#review}}` and
+its end.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import hashlib
 import html
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -17,10 +22,30 @@ from typing import Any, TextIO
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import escape
 
-__all__ = ["check_target", "embed", "write_page"]
+__all__ = ["SHARED", "check_target", "embed", "program", "template", "write_page"]
 
-_SCRIPTS = ("shared.js", "base.js", "charts.js", "filters.js", "photo.js", "main.js")
+SHARED = ("shared.js", "words.js", "charts.js", "filters.js")
+"""What the programs of both pages begin with."""
+
+_SCRIPTS = (*SHARED, "base.js", "all.js", "photo.js", "main.js")
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def template(page: str, **parts: str) -> tuple[str, str]:
+    """What stands before and after the data of a page, `report` or `review`; its `{{parts}}` are replaced in order."""
+    text = (resources.files(__package__) / "page.html").read_text("utf-8")
+    text = re.sub(
+        r"\{\{#(\w+)\}\}\n?(.*?)\{\{/\1\}\}\n?", lambda m: m[2] if m[1] == page else "", text, flags=re.DOTALL
+    )
+    head, _, tail = text.partition("{{data}}")
+    for name, part in parts.items():
+        head, tail = (half.replace(f"{{{{{name}}}}}", part) for half in (head, tail))
+    return head, tail
+
+
+def program(scripts: Iterable[str]) -> str:
+    """One function of the texts of scripts, so that they share their names with each other and with nobody else."""
+    return "".join(('"use strict";\n(() => {\n', *scripts, "})();\n"))
 
 
 def check_target(target: Path, *, force: bool) -> None:
@@ -92,19 +117,15 @@ def _write_data(file: TextIO, photos: Iterable[Mapping[str, Any]], about: Callab
 def _frame(title: str) -> tuple[str, str]:
     """What stands before and after the data."""
     folder = resources.files(__package__)
-    text, style, *scripts = ((folder / name).read_text("utf-8") for name in ("page.html", "page.css", *_SCRIPTS))
-    program = "".join(('"use strict";\n(() => {\n', *scripts, "})();\n"))
+    style, *scripts = ((folder / name).read_text("utf-8") for name in ("page.css", *_SCRIPTS))
+    text = program(scripts)
     # nothing is fetched from anywhere, and no text of a photo can ever run: only this style and this program may
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' data: file:; "
-        f"style-src {_digest(style)}; script-src {_digest(program)}"
+        f"style-src {_digest(style)}; script-src {_digest(text)}"
     )
     # the title last: it is the only part that is not ours
-    parts = {"policy": policy, "style": style, "program": program, "title": html.escape(title)}
-    head, _, tail = text.partition("{{data}}")
-    for name, part in parts.items():
-        head, tail = (half.replace(f"{{{{{name}}}}}", part) for half in (head, tail))
-    return head, tail
+    return template("report", policy=policy, style=style, program=text, title=html.escape(title))
 
 
 def _digest(text: str) -> str:

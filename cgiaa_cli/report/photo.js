@@ -2,26 +2,16 @@
 
 /* ---- groups ---- */
 
-const spoken = (kind) => kind.replace("_", "-");
-
-const CARDS = 12;
-const MEMBERS = 24; // of a group; the rest at a click: a camera left running makes thousands
-
 function card(group) {
-  const whole = group.protected ? ", kept whole" : group.keep_all ? ", kept whole as was decided" : "";
-  const list = [...new Set(group.members.map((member) => member.photo))];
+  const list = photosOf(group);
   const box = make("div", { className: "members" });
-  const add = (members) => box.append(...members.map((member) => make("div", { className: "member" },
-    tile(member.photo, () => list, "score", member.kept ? "keep" : "give"),
-    make("p", { title: member.path }, member.kept ? make("b", {}, "keep: ") : null, member.reason))));
+  const add = (members) => box.append(...members.map((member) => memberOf(tile(member.photo, () => list, "score", member.kept ? "keep" : "give"), member)));
   add(group.members.slice(0, MEMBERS));
-  const title = make("h3", { title: `to keep all: cgiaa groups --keep-all ${group.id}` },
-    `${spoken(group.kind)}, ${count(group.members.length, "photo")}${whole} `, make("span", {}, group.id));
   const rest = group.members.slice(MEMBERS);
-  if (!rest.length) return make("article", { className: "card" }, title, box);
+  if (!rest.length) return make("article", { className: "card" }, groupTitle(group), box);
   const more = make("button", { type: "button" }, `and ${count(rest.length, "other")}`);
   more.addEventListener("click", () => { add(rest); more.remove(); });
-  return make("article", { className: "card" }, title, box, more);
+  return make("article", { className: "card" }, groupTitle(group), box, more);
 }
 
 function prepareGroups() {
@@ -104,11 +94,8 @@ function region(photo, box) {
 }
 
 function said(photo) {
-  const parts = ["score", ...ATTRIBUTES, "technical"].map((name) => scoreLine(name, photo[name]));
-  if (photo.critique) {
-    if (photo.critique.notice) parts.push(make("p", {}, photo.critique.notice));
-    else parts.push(...ATTRIBUTES.map((name) => attribute(photo, name)).filter(Boolean));
-  }
+  const parts = ["score", ...ATTRIBUTES, "technical"].map((name) => standing(name, photo[name]));
+  if (photo.critique) parts.push(...critiqueOf(photo.critique, (part, found) => frame(photo, part, found.region)));
   if (photo.group !== undefined) parts.push(...groupOf(photo));
   if (!photo.critique) {
     parts.push(make("h3", {}, "Critique"), make("p", { className: "quiet" }, "Only the best photos have one here; --critiques N asks for more, and cgiaa critique makes one of any photo."));
@@ -116,42 +103,28 @@ function said(photo) {
   return parts;
 }
 
-function scoreLine(name, value) {
-  const values = sorted[name];
+function standing(name, value) {
+  const values = charts.sorted[name];
   const below = values.length > 1 ? values.filter((other) => other < value).length / (values.length - 1) : 0.5;
-  const fill = make("i");
-  fill.style.width = `${Math.round(below * 100)}%`;
-  return make("div", { className: "score", title: `better than ${Math.round(below * 100)} % of this gallery` },
-    make("span", {}, SCORES[name]), make("span", { className: "track" }, fill), make("b", {}, fixed(value)));
+  return scoreLine(name, value, below, `better than ${Math.round(below * 100)} % of this gallery`);
 }
 
-function attribute(photo, name) {
-  const found = photo.critique.attributes[name];
-  if (!found || !found.text) return null;
-  const stand = [found.percentile !== null && `better than ${Math.round(found.percentile)} % of the reference photos`,
-    found.library_percentile !== null && `${Math.round(found.library_percentile)} % of your library`].filter(Boolean).join(", ");
-  const measured = Object.entries(found.evidence).map(([key, value]) => `${key} ${value}`).join(", ");
-  const part = make("article", {}, make("h3", {}, data.attributes[name]), make("p", {}, found.text),
-    ...found.advice.map((text) => make("p", { className: "todo" }, text)),
-    stand && make("p", { className: "quiet" }, stand), measured && make("p", { className: "quiet" }, `measured: ${measured}`));
-  if (found.region) {
-    part.classList.add("place");
-    part.tabIndex = 0;
-    part.title = "framed in the photo";
-    for (const event of ["pointerenter", "focus"]) part.addEventListener(event, () => region(photo, found.region));
-    for (const event of ["pointerleave", "blur"]) part.addEventListener(event, () => region(photo, null));
-  }
-  return part;
+// what is said about a place frames it in the photo
+function frame(photo, part, place) {
+  if (!place) return;
+  part.classList.add("place");
+  part.tabIndex = 0;
+  part.title = "framed in the photo";
+  for (const event of ["pointerenter", "focus"]) part.addEventListener(event, () => region(photo, place));
+  for (const event of ["pointerleave", "blur"]) part.addEventListener(event, () => region(photo, null));
 }
 
 function groupOf(photo) {
   const group = data.groups[photo.group];
   const index = photos.indexOf(photo);
-  const own = group.members.find((member) => member.photo === index);
-  const list = [...new Set(group.members.map((member) => member.photo))];
-  return [make("h3", {}, `Group: ${spoken(group.kind)}, ${count(group.members.length, "photo")}`),
-    make("p", {}, `${own.kept ? "Keep" : "Gives way"}: ${own.reason}`),
-    make("div", { className: "members" }, ...list.slice(0, 24).map((i) => tile(i, () => list, "score", i === index ? "here" : "other")))];
+  const list = photosOf(group);
+  return [...groupSaid(group, index),
+    make("div", { className: "members" }, ...list.slice(0, MEMBERS).map((i) => tile(i, () => list, "score", i === index ? "here" : "other")))];
 }
 
 function step(by) {

@@ -1,8 +1,12 @@
-/* What the gallery and the page of `cgiaa review` share. All that comes from photos is set as text or as an attribute,
-   never as HTML. */
+/* What the gallery and the page of `cgiaa review` share, with words.js, charts.js and filters.js. All that comes from
+   photos is set as text or as an attribute, never as HTML. page.py puts the files of a page into one function. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
+const data = JSON.parse($("data").textContent);
+const ATTRIBUTES = Object.keys(data.attributes);
+const SCORES = { score: "Overall", ...data.attributes, technical: "Technical quality", spread: "Disagreement", complexity: "Complexity" };
+const ORDERS = { value: "Rank", ...SCORES, taken_at: "Capture time", path: "Name" };
 
 function make(tag, properties, ...children) {
   const node = document.createElement(tag);
@@ -23,16 +27,8 @@ function draw(tag, attributes, text) {
 
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 const fixed = (value, digits = 2) => (value === null ? "-" : value.toFixed(value >= 10.5 ? 0 : digits));
+const spoken = (kind) => kind.replace("_", "-");
 const when = (photo) => (photo.taken_at ? photo.taken_at.replace("T", " ") : "");
-
-function settings(photo) {
-  const shutter = photo.shutter === null ? "" : photo.shutter >= 0.4 ? `${photo.shutter} s` : `1/${Math.round(1 / photo.shutter)} s`;
-  return [
-    when(photo), photo.camera, photo.lens, photo.focal_length && `${photo.focal_length} mm`,
-    photo.aperture && `f/${photo.aperture}`, photo.shutter && shutter, photo.iso && `ISO ${photo.iso}`,
-    photo.width && `${photo.width} x ${photo.height} px`, photo.format,
-  ].filter(Boolean).join(" \u00b7 ");
-}
 
 /* ---- theme ---- */
 
@@ -51,3 +47,4 @@ let kept = "auto";
 try { kept = localStorage.getItem("cgiaa-theme") || "auto"; } catch { /* the same */ }
 setTheme(THEMES.includes(kept) ? kept : "auto");
 $("theme").addEventListener("click", nextTheme);
+$("keys").addEventListener("click", () => $("help").showModal());

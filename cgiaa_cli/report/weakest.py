@@ -7,7 +7,7 @@ distance from its mean over the photos of the gallery, in standard deviations; t
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cgiaa_cli.inference.scores import ATTRIBUTES
 
-__all__ = ["FOCAL_RANGES", "focal_range", "standing", "weakest", "weakest_by"]
+__all__ = ["Floats", "focal_range", "standing", "weakest", "weakest_by", "weakest_of"]
 
 FEWEST = 3
 """Photos below which a mean says next to nothing."""
@@ -85,3 +85,11 @@ def weakest_by(keys: Sequence[str | None], scores: Floats, stands: Floats) -> li
             }
         )
     return sorted(rows, key=lambda row: (-row["photos"], row["name"]))
+
+
+def weakest_of(keys: Mapping[str, Sequence[str | None]], scores: Floats, stands: Floats) -> dict[str, Any]:
+    """The rows of `weakest_by` for each of `lens`, `focal` (the shortest first) and `month` (the last first)."""
+    found = {name: weakest_by(keys[name], scores, stands) for name in ("lens", "focal", "month")}
+    found["focal"].sort(key=lambda row: FOCAL_RANGES.index(row["name"]))
+    found["month"].sort(key=lambda row: str(row["name"]), reverse=True)
+    return found

@@ -8,6 +8,7 @@ something has to come from the page itself. Photos have numbers; no request name
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import secrets
 import sys
@@ -24,7 +25,8 @@ from starlette.routing import Mount, Route
 
 from cgiaa_cli.errors import CgiaaError, PhotoError, UsageError
 from cgiaa_cli.paths import printable
-from cgiaa_cli.review.gallery import ORDERS, View
+from cgiaa_cli.report.page import SHARED, embed, program, template
+from cgiaa_cli.review.gallery import KINDS, ORDERS, View
 from cgiaa_cli.review.pictures import SIZES, Pictures
 from cgiaa_cli.review.state import SHOWS, Review
 
@@ -46,19 +48,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-# name: type, and the files that it is put together from; the gallery of `report` shares its style and its tools
-FILES: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
-    "": ("text/html", (("review", "review.html"),)),
-    "icon.svg": ("image/svg+xml", (("review", "icon.svg"),)),
-    "page.css": ("text/css", (("report", "page.css"), ("review", "review.css"))),
-    "page.js": (
-        "text/javascript",
-        (
-            ("report", "shared.js"),
-            *(("review", name) for name in ("base.js", "stage.js", "wall.js", "groups.js", "pair.js", "main.js")),
-        ),
-    ),
-}
+SCRIPTS = ("base.js", "stage.js", "wall.js", "groups.js", "pair.js", "main.js")
 
 Act = Callable[..., Any]
 
@@ -106,15 +96,16 @@ def make_app(review: Review, pictures: Pictures, sidecars: Sidecars, token: str,
         token: that every address begins with.
         port: that it is served at.
     """
-    about = {"title": review.title, "photos": len(review.gallery), "write": sidecars.write}
     api = _Api(review, pictures)
-    routes = [Route(f"/{name}", _file(kind, parts)) for name, (kind, parts) in FILES.items()]
+    routes = [Route(f"/{name}", _file(kind, text)) for name, (kind, text) in _files(review, sidecars).items()]
     routes += [Route("/{kind:str}/{number:int}.jpg", api.picture)]
     reads: dict[str, Callable[[Request], Any]] = {
-        "about": lambda request: {**about, "attributes": api.titles},
         "state": lambda request: review.state(),
         "list": api.list,
         "photos": api.photos,
+        "kinds": lambda request: review.kinds(),
+        "scores": lambda request: review.scores(),
+        "weak": lambda request: review.weak(),
         "groups": api.groups,
         "pair": lambda request: review.pair(),
         "critique/{number:int}": lambda request: review.critique(api.number(request)),
@@ -138,11 +129,8 @@ class _Api:
     """Requests that have to be read first."""
 
     def __init__(self, review: Review, pictures: Pictures) -> None:
-        from cgiaa_cli.commands.critique import TITLES
-
         self.review = review
         self.pictures = pictures
-        self.titles = TITLES
 
     def number(self, request: Request) -> int:
         number = int(request.path_params["number"])
@@ -167,7 +155,18 @@ class _Api:
         order, show = asked.get("order", "value"), asked.get("show", "all")
         if order not in ORDERS or show not in SHOWS:
             raise UsageError("there is no such order, or nothing of that kind to show")
-        return {"numbers": self.review.show(View(order, asked.get("turned") == "1", asked.get("find", "")), show)}
+        view = View(
+            order,
+            asked.get("turned") == "1",
+            asked.get("find", ""),
+            kinds={name: asked[name] for name in KINDS if name in asked},
+            least=_limit(asked.get("least", "-inf")),
+            most=_limit(asked.get("most", "inf")),
+        )
+        one = asked.get("one") == "1"
+        if one and not self.review.grouping.done.is_set():
+            return {"ready": False}
+        return {"ready": True, "numbers": self.review.show(view, show, one=one)}
 
     def photos(self, request: Request) -> Any:
         numbers = [_number(text) for text in request.query_params.get("numbers", "").split(",")[:MOST]]
@@ -188,17 +187,36 @@ def _number(text: Any) -> int:
         raise UsageError("that is no number") from None
 
 
+def _limit(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError("that is no number") from None
+
+
 def _json(value: Any, status: int = 200) -> Response:
     # plain ASCII: EXIF may have what is no text
     return Response(json.dumps(value, ensure_ascii=True, allow_nan=False), status, media_type="application/json")
 
 
-def _file(kind: str, parts: tuple[tuple[str, str], ...]) -> Callable[[Request], Awaitable[Response]]:
-    folder = resources.files("cgiaa_cli")
-    text = "".join((folder / place / name).read_text("utf-8") for place, name in parts)
-    if kind == "text/javascript":
-        text = f'"use strict";\n(() => {{\n{text}}})();\n'
+def _files(review: Review, sidecars: Sidecars) -> dict[str, tuple[str, str]]:
+    """Type and text of what the page is made of; it is that of `report` with what is decided on it."""
+    from cgiaa_cli.commands.critique import TITLES
 
+    ours, theirs = (resources.files(f"cgiaa_cli.{name}") for name in ("review", "report"))
+    head, tail = template("review", title=html.escape(review.title))
+    data = embed({"count": len(review.gallery), "write": sidecars.write, "attributes": TITLES})
+    style = [theirs / "page.css", ours / "review.css"]
+    scripts = [*(theirs / name for name in SHARED), *(ours / name for name in SCRIPTS)]
+    return {
+        "": ("text/html", head + data + tail),
+        "icon.svg": ("image/svg+xml", (ours / "icon.svg").read_text("utf-8")),
+        "page.css": ("text/css", "".join(part.read_text("utf-8") for part in style)),
+        "page.js": ("text/javascript", program(part.read_text("utf-8") for part in scripts)),
+    }
+
+
+def _file(kind: str, text: str) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         return Response(text, media_type=kind)
 

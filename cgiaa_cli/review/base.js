@@ -1,11 +1,7 @@
 /* Talking to the server, and what is decided. The server has the state; the page shows what it last heard of it, and asks
-   anew whenever it gets the focus, because another page may have changed something. app.py puts these files into one
-   function, in the order shared, base, stage, wall, groups, pair, main. */
+   anew whenever it gets the focus, because another page may have changed something. */
 
 const CHUNK = 200; // photos that are asked for at once
-let about = { photos: 0, attributes: {}, write: false };
-let ATTRIBUTES = [];
-let SCORES = {};
 const rows = new Map(); // of a photo's number what is shown of it
 const decided = { picks: new Set(), rejects: new Set(), choices: 0, steps: 0 };
 
@@ -18,9 +14,9 @@ async function ask(path, options) {
   } catch {
     throw new Error("The review has ended. What was decided is kept: start it again with cgiaa review.");
   }
-  const data = await answer.json().catch(() => ({ error: `${answer.status} ${answer.statusText}` }));
-  if (!answer.ok) throw new Error(data.error || String(answer.status));
-  return data;
+  const found = await answer.json().catch(() => ({ error: `${answer.status} ${answer.statusText}` }));
+  if (!answer.ok) throw new Error(found.error || String(answer.status));
+  return found;
 }
 
 // one after the other: an older state must not come after a newer one
@@ -75,7 +71,7 @@ function hear(state) {
   decided.choices = state.choices;
   decided.steps = state.steps;
   $("undo").disabled = !decided.steps;
-  $("summary").textContent = [count(about.photos, "photo"), count(decided.picks.size, "pick"),
+  $("summary").textContent = [count(data.count, "photo"), count(decided.picks.size, "pick"),
     count(decided.rejects.size, "reject"), count(decided.choices, "choice")].join(" \u00b7 ");
   for (const watch of watchers) watch();
 }
@@ -140,8 +136,7 @@ function dress(node) {
   node.querySelector(".mark").textContent = mark < 0 ? "" : String(mark + 1);
   node.title = photo ? photo.path : "";
   node.querySelector(".name").textContent = photo ? photo.name : "";
-  const key = $("order").value in SCORES ? $("order").value : "score";
-  node.querySelector(".number").textContent = photo ? fixed(photo[key]) : "";
+  node.querySelector(".number").textContent = photo ? fixed(photo[scoreShown()]) : "";
 }
 
 /* ---- marks: photos to see side by side ---- */

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.curation.select import Hit
 from cgiaa_cli.inference.scores import ATTRIBUTES
-from cgiaa_cli.report.library import common_root, photo_rows
+from cgiaa_cli.report.library import common_root, photo_rows, short
+from cgiaa_cli.report.weakest import Floats, focal_range, standing, weakest, weakest_of
 
-__all__ = ["ORDERS", "Gallery", "View"]
+__all__ = ["KINDS", "ORDERS", "Gallery", "View", "as_shown"]
 
 SCORES = ("score", *ATTRIBUTES, "technical", "spread", "complexity")
 ORDERS = ("value", *SCORES, "taken_at", "path")
 """What the page can order by; `value` is what the command line asked for."""
 
+KINDS = ("camera", "lens", "focal", "month", "weakest")
+"""What photos can be filtered by, as on the page of `report`."""
+
 CHUNK = 500  # SQLite takes 999 parameters at least
 
 _QUERY = (
-    f"SELECT c.id, c.camera, c.lens, c.taken_at, {', '.join(f's.{name}' for name in SCORES)} "
+    f"SELECT c.id, c.camera, c.lens, c.taken_at, c.focal_length, {', '.join(f's.{name}' for name in SCORES)} "
     "FROM contents c JOIN scores s ON s.scorer_id = ? AND s.content_id = c.id WHERE c.id IN "
 )
 
@@ -35,12 +44,17 @@ class View:
         order: one of `ORDERS`.
         find: words that all have to be in a photo's names, camera, lens or time.
         among: numbers of the photos to look at; None: all.
+        kinds: of some of `KINDS` the one that a photo has to be of.
+        least, most: of the score that is ordered by, overall for other orders, as the page shows it.
     """
 
     order: str = "value"
     turned: bool = False
     find: str = ""
     among: frozenset[int] | None = None
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    least: float = -math.inf
+    most: float = math.inf
 
 
 @dataclass
@@ -99,14 +113,14 @@ class Gallery:
 
     @cached_property
     def _columns(self) -> list[tuple[Any, ...]]:
-        """camera, lens, taken_at and `SCORES` of each photo; read when somebody first asks for an order of the page."""
+        """camera, lens, taken_at, focal_length and `SCORES` of each photo; read when the page first asks for them."""
         found: dict[int, tuple[Any, ...]] = {}
         wanted = iter(self.ids)
         while part := list(islice(wanted, CHUNK)):
             with self.cache.guard():
                 rows = self.cache.conn.execute(f"{_QUERY}({','.join('?' * len(part))})", (self.scorer, *part))
                 found.update((row[0], row[1:]) for row in rows)
-        unknown = (None,) * (3 + len(SCORES))  # another process may have forgotten it meanwhile
+        unknown = (None,) * (4 + len(SCORES))  # another process may have forgotten it meanwhile
         return [found.get(content, unknown) for content in self.ids]
 
     @cached_property
@@ -118,6 +132,55 @@ class Gallery:
             texts.append("\n".join([*(path.removeprefix(self.root) for path in paths), *filter(None, said)]).lower())
         return texts
 
+    def _column(self, name: str) -> list[Any]:
+        """Of each photo its `taken_at` or one of `SCORES`."""
+        at = 2 if name == "taken_at" else 4 + SCORES.index(name)
+        return [row[at] for row in self._columns]
+
+    @cached_property
+    def _attributes(self) -> tuple[Floats, Floats]:
+        """(n, 4) scores and how they stand; a photo that is not known stands nowhere."""
+        scores = np.array([self._column(name) for name in ATTRIBUTES], np.float64).T.reshape(-1, len(ATTRIBUTES))
+        known, stands = ~np.isnan(scores).any(1), np.zeros_like(scores)
+        stands[known] = standing(scores[known])
+        return scores, stands
+
+    @cached_property
+    def _kinds(self) -> dict[str, list[str | None]]:
+        """Of each of `KINDS` that of each photo, None where it is not known."""
+        camera, lens, taken_at, focal, *_ = zip(*self._columns, strict=True)
+        return {
+            "camera": [name or None for name in camera],
+            "lens": [name or None for name in lens],
+            "focal": [focal_range(length) for length in focal],
+            "month": [time[:7] if time else None for time in taken_at],
+            "weakest": weakest(self._attributes[1]),
+        }
+
+    def kinds(self) -> dict[str, list[tuple[str, int]]]:
+        """Of each of `KINDS` how many photos are of which.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        return {name: list(Counter(filter(None, kinds)).items()) for name, kinds in self._kinds.items()}
+
+    def scores(self) -> dict[str, list[float | None]]:
+        """Of each of `SCORES` that of each photo.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        return {name: [short(score) for score in self._column(name)] for name in SCORES}
+
+    def weak(self) -> dict[str, Any]:
+        """The tables of weak attributes; see `weakest_of`.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        return weakest_of(self._kinds, *self._attributes)
+
     def show(self, view: View) -> list[int]:
         """The numbers of the photos of a view, in its order; what is not known comes last.
 
@@ -128,13 +191,25 @@ class Gallery:
         words = view.find.lower().split()
         if words:
             found = [i for i in found if all(word in self._texts[i] for word in words)]
+        for name, value in view.kinds.items():
+            kinds = self._kinds[name]
+            found = [i for i in found if kinds[i] == value]
+        if (view.least, view.most) != (-math.inf, math.inf):
+            scores = self._column(view.order if view.order in SCORES else "score")
+            known = [i for i in found if scores[i] is not None]
+            found = [i for i in known if view.least <= as_shown(scores[i]) <= view.most]
         if view.order == "value":
             return found[::-1] if view.turned else found
         if view.order == "path":
             return sorted(found, key=lambda i: self.paths[i][0], reverse=view.turned)
-        column = 2 if view.order == "taken_at" else 3 + SCORES.index(view.order)
-        keys = {i: self._columns[i][column] for i in found}
+        keys = self._column(view.order)
         known = [i for i in found if keys[i] is not None]
         best_first = view.order != "taken_at"
         known.sort(key=lambda i: keys[i], reverse=best_first != view.turned)
         return known + [i for i in found if keys[i] is None]
+
+
+def as_shown(score: float) -> float:
+    """The number that the page writes for it: who types that as a limit means this photo, too."""
+    digits = Decimal(1) if score >= 10.5 else Decimal("0.01")
+    return float(Decimal(short(score) or 0).quantize(digits, ROUND_HALF_UP))

@@ -1,16 +1,12 @@
 /* Groups: the keeper of each and why the others give way, and deciding on a whole group at once. */
 
-const spoken = (kind) => kind.replace("_", "-");
-const CARDS = 12;
-const MEMBERS = 24; // of a group; the rest at a click: a camera left running makes thousands
 const cards = document.querySelector(".cards");
 let drawn = 0;
 
 function card(group) {
   const node = make("article", { className: "card" });
-  const numbers = [...new Set(group.members.map((member) => member.photo))];
+  const numbers = photosOf(group);
   const kept = new Set(group.members.filter((member) => member.kept).map((member) => member.photo));
-  const whole = group.protected ? ", kept whole" : group.keep_all ? ", kept whole as was decided" : "";
   const act = (text, title, done) => {
     const button = make("button", { type: "button", title }, text);
     button.addEventListener("click", done);
@@ -22,12 +18,11 @@ function card(group) {
     const one = tile(member.photo);
     if (member.kept) one.classList.add("keep");
     one.addEventListener("click", (event) => (event.ctrlKey || event.metaKey ? mark(member.photo) : look(member.photo, numbers)));
-    return make("div", { className: "member" }, one,
-      make("p", { title: member.path }, member.kept ? make("b", {}, "keep: ") : null, member.reason));
+    return memberOf(one, member);
   }));
   add(group.members.slice(0, MEMBERS));
   node.append(
-    make("h3", {}, `${spoken(group.kind)}, ${count(group.members.length, "photo")}${whole} `, make("span", { title: `to keep all: cgiaa groups --keep-all ${group.id}` }, group.id)),
+    groupTitle(group),
     make("p", { className: "bar" },
       act(kept.size === numbers.length ? "Pick all" : "Pick the keeper, reject the others", "One step to undo", () => decide(verdicts())),
       numbers.length > 1 ? act("Side by side", "The first of them, up to four", () => lookAt(numbers.slice(0, 4))) : null,

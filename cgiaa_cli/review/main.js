@@ -78,20 +78,13 @@ function dressLook() {
 }
 watchers.push(dressLook);
 
-function scoreLine(photo, name) {
-  const value = photo[name];
-  const fill = make("i");
-  fill.style.width = `${value === null ? 0 : Math.round((value - 1) / 0.09)}%`;
-  return make("div", { className: "score" }, make("span", {}, SCORES[name]), make("span", { className: "track" }, fill), make("b", {}, fixed(value)));
-}
-
 const COPIES = 5; // places of a photo that are named
 const showWords = trying(async (photo) => {
   const more = photo.copies.length > COPIES ? ` and ${count(photo.copies.length - COPIES, "other place")}` : "";
   const also = photo.copies.length ? ` \u00b7 also at ${photo.copies.slice(0, COPIES).join(", ")}${more}` : "";
   dialog.querySelector(".facts").textContent = settings(photo) + also;
   const said = dialog.querySelector(".said");
-  said.replaceChildren(...["score", ...ATTRIBUTES, "technical"].map((name) => scoreLine(photo, name)));
+  said.replaceChildren(...["score", ...ATTRIBUTES, "technical"].map((name) => scoreLine(name, photo[name], (photo[name] - 1) / 9)));
   if (beside.length) return;
   const button = make("button", { type: "button", title: "What is good and bad about it (k)", id: "critique" }, "Critique");
   button.addEventListener("click", critique);
@@ -104,12 +97,10 @@ async function groupOf(photo) {
   if (photo.group === null) return [];
   const { groups } = await ask(`groups?start=${photo.group}&count=1`);
   const [group] = groups;
-  const own = group.members.find((member) => member.photo === photo.number);
-  const numbers = [...new Set(group.members.map((member) => member.photo))];
+  const numbers = photosOf(group);
   const button = make("button", { type: "button" }, "Side by side");
   button.addEventListener("click", () => lookAt([photo.number, ...numbers.filter((other) => other !== photo.number)].slice(0, 4)));
-  return [make("h3", {}, `Group: ${spoken(group.kind)}, ${count(group.members.length, "photo")}`),
-    make("p", {}, `${own.kept ? "Keep" : "Gives way"}: ${own.reason}`), ...(numbers.length > 1 ? [make("p", { className: "bar" }, button)] : [])];
+  return [...groupSaid(group, photo.number), ...(numbers.length > 1 ? [make("p", { className: "bar" }, button)] : [])];
 }
 
 const critique = trying(async () => {
@@ -120,15 +111,7 @@ const critique = trying(async () => {
   button.textContent = "Critique ...";
   const found = await ask(`critique/${number}`);
   if (number !== current() || !dialog.open) return;
-  const parts = [found.notice && make("p", {}, found.notice)];
-  for (const name of found.notice ? [] : ATTRIBUTES) {
-    const one = found.attributes[name];
-    if (!one || !one.text) continue;
-    const measured = Object.entries(one.evidence).map(([key, value]) => `${key} ${value}`).join(", ");
-    parts.push(make("article", {}, make("h3", {}, about.attributes[name]), make("p", {}, one.text),
-      ...one.advice.map((text) => make("p", { className: "todo" }, text)), measured && make("p", { className: "quiet" }, `measured: ${measured}`)));
-  }
-  button.parentElement.replaceWith(...parts.filter(Boolean));
+  button.parentElement.replaceWith(...critiqueOf(found));
 });
 
 function hideEvidence() {
@@ -159,17 +142,17 @@ function step(by) {
 }
 
 function judge(verdict, goes) {
-  const number = dialog.open ? current() : section === "photos" ? list[at] : Number(document.activeElement.dataset.number || NaN);
+  const number = dialog.open ? current() : section === "all" ? shown[at] : Number(document.activeElement.dataset.number || NaN);
   if (number === undefined || Number.isNaN(number)) return;
   if (goes) decide({ [number]: verdict });
   else give(number, verdict);
   if (goes && dialog.open) step(1);
-  else if (goes && section === "photos") goTo(at + 1);
+  else if (goes && section === "all") goTo(at + 1);
 }
 
 dialog.addEventListener("close", () => {
   stage.clear();
-  if (section === "photos" && among === list) goTo(here);
+  if (section === "all" && among === shown) goTo(here);
 });
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 $("before").addEventListener("click", () => step(-1));
@@ -181,7 +164,7 @@ $("close").addEventListener("click", () => dialog.close());
 
 function showBeside() {
   if (marked.length > 1) return lookAt(marked);
-  const first = section === "photos" ? list.slice(at, at + 2) : [];
+  const first = section === "all" ? shown.slice(at, at + 2) : [];
   return first.length > 1 ? lookAt(first) : null;
 }
 $("beside").addEventListener("click", showBeside);
@@ -204,8 +187,8 @@ const undo = trying(async () => {
     showPair(undone.pair.map((number) => rows.get(number)));
   }
   if (undone.group !== undefined && section === "groups") await showGroups();
-  const place = undone.photos ? list.indexOf(undone.photos[0]) : -1;
-  if (place >= 0 && section === "photos" && !dialog.open) goTo(place); // to where it happened
+  const place = undone.photos ? shown.indexOf(undone.photos[0]) : -1;
+  if (place >= 0 && section === "all" && !dialog.open) goTo(place); // to where it happened
   return say("undone");
 });
 $("undo").addEventListener("click", undo);
@@ -219,9 +202,9 @@ function showSidecars(found) {
   const names = found.written ? DONE : ACTIONS;
   const counts = Object.entries(found.counts).map(([action, n]) => `${n.toLocaleString("en")} ${names[action]}`).join(", ");
   const todo = ["create", "update", "remove", "delete"].some((action) => found.counts[action]);
-  const how = found.written ? "" : about.write ? " Nothing is written yet." : " Nothing is written: start cgiaa review with --write to be able to.";
+  const how = found.written ? "" : data.write ? " Nothing is written yet." : " Nothing is written: start cgiaa review with --write to be able to.";
   $("sidecars-about").textContent = (counts ? `${counts}.` : "Nothing is decided yet.") + (todo ? how : "");
-  $("sidecars-write").hidden = !about.write || !todo || found.written;
+  $("sidecars-write").hidden = !data.write || !todo || found.written;
   $("sidecars").querySelector("tbody").replaceChildren(...found.files.map((file) => make("tr", {},
     make("td", {}, names[file.action]), make("th", { scope: "row" }, file.target), make("td", {}, file.verdict || ""),
     make("td", {}, file.error || (file.kept && `stays: ${file.kept}`) || ""))),
@@ -246,19 +229,20 @@ $("sidecars-write").addEventListener("click", trying(async () => {
 
 /* ---- sections and keyboard ---- */
 
-const SECTIONS = ["photos", "groups", "pair"];
+const SECTIONS = ["all", "groups", "pair", "scores", "weak"];
 let section = "";
 
 function open(name) {
   section = name;
   for (const other of SECTIONS) $(other).hidden = other !== name;
   for (const button of document.querySelectorAll("[data-section]")) button.setAttribute("aria-current", String(button.dataset.section === name));
-  if (name === "photos") goTo(at);
+  if (name === "all") goTo(at);
   if (name === "groups" && !drawn) showGroups();
   if (name === "pair") nextPair();
+  if (name === "scores") showScores();
+  if (name === "weak" && !document.querySelector(".tables").children.length) showWeak();
 }
 for (const button of document.querySelectorAll("[data-section]")) button.addEventListener("click", () => open(button.dataset.section));
-$("keys").addEventListener("click", () => $("help").showModal());
 
 const PAN = 120; // pixels
 const decisions = { p: () => judge("pick"), x: () => judge("reject"), P: () => judge("pick", true), X: () => judge("reject", true), u: undo };
@@ -274,8 +258,8 @@ const inLook = {
 const inPair = { ...zooming(pairStage), ...Object.fromEntries(Object.entries(answers).map(([key, side]) => [key, () => answer(side)])) };
 const anywhere = {
   ...decisions, "?": () => $("help").showModal(), d: nextTheme, w: openSidecars, s: showBeside, a: () => open("pair"),
-  "/": () => { open("photos"); $("find").focus(); }, r: turn, c: () => mark(section === "photos" ? list[at] : Number(document.activeElement.dataset.number)),
-  z: () => { if (section === "photos" && list.length) look(list[at], list).then(stage.toggle); },
+  "/": () => { open("all"); $("find").focus(); }, r: turn, c: () => mark(section === "all" ? shown[at] : Number(document.activeElement.dataset.number)),
+  z: () => { if (section === "all" && shown.length) look(shown[at], shown).then(stage.toggle); },
   ...Object.fromEntries(SECTIONS.map((name, i) => [String(i + 1), () => open(name)])),
 };
 
@@ -287,7 +271,7 @@ function actOf(event) {
     return inLook[key];
   }
   if (section === "pair" && key in inPair) return inPair[key];
-  if (section === "photos" && key in { ...answers, ArrowUp: 0, Home: 0, End: 0, PageUp: 0, PageDown: 0 }) return () => moved(key);
+  if (section === "all" && key in { ...answers, ArrowUp: 0, Home: 0, End: 0, PageUp: 0, PageDown: 0 }) return () => moved(key);
   return anywhere[key];
 }
 
@@ -314,20 +298,63 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
+/* ---- scores and weak spots: of all photos, once they are looked at ---- */
+
+let charts = null;
+const showScores = trying(async () => {
+  if (!charts) charts = makePlots(await ask("scores"));
+  charts.show();
+});
+
+const showWeak = trying(async () => {
+  weakTables(await ask("weak"), data.count, trying(async (name, value) => {
+    await only(name, value);
+    open("all");
+  }));
+});
+
+/* ---- contact sheet ---- */
+
+const SHEET = 60; // pictures that are asked for at once: whoever stops it does not wait for more
+const paper = document.querySelector('[data-grid="all"]');
+let making = false;
+
+const contactSheet = trying(async () => {
+  making = !making; // pressed once more it stops
+  if (!making) return;
+  dialog.close();
+  open("all");
+  const numbers = shown;
+  paper.replaceChildren();
+  try {
+    for (let start = 0; start < numbers.length && making; start += SHEET) {
+      $("print").textContent = `Stop (${start.toLocaleString("en")} of ${numbers.length.toLocaleString("en")})`;
+      const part = numbers.slice(start, start + SHEET);
+      await fetchRows(part);
+      const made = part.map((number) => tile(number));
+      paper.append(...made);
+      await decoded(made.map((node) => node.querySelector("img")));
+    }
+    if (making) window.print();
+  } finally {
+    making = false;
+    $("print").textContent = "Contact sheet";
+  }
+});
+// who prints with the browser's own menu
+window.addEventListener("beforeprint", () => {
+  if (!paper.children.length) paper.append(make("p", { className: "none" }, "The button Contact sheet prints the photos: it waits for their pictures."));
+});
+window.addEventListener("afterprint", () => paper.replaceChildren());
+
 /* ---- begin ---- */
 
 const begin = trying(async () => {
-  about = await ask("about");
-  ATTRIBUTES = Object.keys(about.attributes);
-  SCORES = { score: "Overall", ...about.attributes, technical: "Technical quality", spread: "Disagreement", complexity: "Complexity" };
-  const orders = { value: "Rank", ...SCORES, taken_at: "Capture time", path: "Name" };
-  $("order").append(...Object.entries(orders).map(([value, name]) => make("option", { value }, name)));
-  document.title = `${about.title} - cgiaa review`;
-  $("title").textContent = about.title;
   hear(await ask("state"));
-  await show();
-  open("photos");
+  await update();
+  open("all");
+  fillFilters(await ask("kinds"));
 });
 begin();
 // another page, or another cgiaa, may have decided something meanwhile
-window.addEventListener("focus", () => { if (about.photos) refresh(); });
+window.addEventListener("focus", () => refresh());

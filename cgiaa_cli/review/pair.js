@@ -20,7 +20,7 @@ function showPair(found, group = false) {
   if (pair) pairStage.show(pair.map((row) => row.number), (photo) => make("figcaption", {}, make("span", { className: "name", title: photo.path }, photo.name)));
   else {
     pairStage.clear();
-    $("pair-stage").append(make("p", { className: "none" }, about.photos < 2 ? "It takes two photos to choose between." : "There is no pair left to ask about."));
+    $("pair-stage").append(make("p", { className: "none" }, data.count < 2 ? "It takes two photos to choose between." : "There is no pair left to ask about."));
   }
 }
 

@@ -7,7 +7,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cgiaa_cli.cache.store import Cache
@@ -24,8 +24,8 @@ __all__ = ["ANSWERS", "SHOWS", "Review"]
 
 ANSWERS = ("left", "right", "skip")
 CHUNK = 500  # paths that are looked up at a time
-SHOWS = ("all", "undecided", "picks", "rejects", "best")
-"""Which photos to show; `best`: without those that give way to the keeper of their group."""
+SHOWS = ("all", "undecided", "picks", "rejects")
+"""Which photos to show."""
 
 
 @dataclass
@@ -83,24 +83,41 @@ class Review:
                 files += [(paths[name], [name, *json.loads(records[name]["companions"] or "[]")]) for name in records]
         return files
 
-    def show(self, view: View, show: str) -> list[int]:
-        """The numbers of a view's photos; see `SHOWS`."""
+    def show(self, view: View, show: str, *, one: bool) -> list[int]:
+        """The numbers of a view's photos.
+
+        Args:
+            show: one of `SHOWS`.
+            one: without those that give way to the keeper of their group.
+        """
         with self._lock:
-            every = range(len(self.gallery))
-            if show == "best":
-                away = self._giving_way()
-                among = frozenset(i for i in every if i not in away)
-            elif show != "all":
+            among = set(range(len(self.gallery)))
+            if one:
+                among -= self._giving_way()
+            if show != "all":
                 found = self._verdicts()
                 wanted = {"undecided": None, "picks": decisions.PICK, "rejects": decisions.REJECT}[show]
-                among = frozenset(i for i in every if found.get(i) == wanted)
-            return self.gallery.show(view if show == "all" else View(view.order, view.turned, view.find, among))
+                among = {i for i in among if found.get(i) == wanted}
+            return self.gallery.show(replace(view, among=frozenset(among)))
+
+    def kinds(self) -> dict[str, Any]:
+        """What the photos can be filtered by."""
+        with self._lock:
+            return self.gallery.kinds()
+
+    def scores(self) -> dict[str, Any]:
+        """Of each score that of each photo."""
+        with self._lock:
+            return self.gallery.scores()
+
+    def weak(self) -> dict[str, Any]:
+        """The tables of weak attributes."""
+        with self._lock:
+            return self.gallery.weak()
 
     def _giving_way(self) -> set[int]:
-        rows = self.grouping.rows if self.grouping.done.is_set() else []
-        return {m["photo"] for row in rows for m in row["members"]} - {
-            m["photo"] for row in rows for m in row["members"] if m["kept"]
-        }
+        members = [member for row in self.grouping.rows for member in row["members"]]
+        return {m["photo"] for m in members} - {m["photo"] for m in members if m["kept"]}
 
     def rows(self, numbers: list[int]) -> list[dict[str, Any]]:
         """What is shown of some photos, with the group that each is in."""

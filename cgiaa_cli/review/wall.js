@@ -5,9 +5,7 @@ const space = wall.querySelector(".space");
 const SIDE = 190; // pixels that a tile is wide at least
 const GAP = 10;
 const LINE = 30; // pixels of the name below a picture
-let list = []; // the numbers of the photos, in order
-let at = 0; // the place in it that the keys are about
-let turned = false;
+let at = 0; // the place among those shown that the keys are about
 const tiles = new Map(); // of a place its tile
 let quiet = 0;
 
@@ -21,9 +19,9 @@ function geometry() {
 function build() {
   const { columns, wide, high } = geometry();
   const step = high + GAP;
-  space.style.height = `${Math.ceil(list.length / columns) * step}px`;
+  space.style.height = `${Math.ceil(shown.length / columns) * step}px`;
   const first = Math.max(0, Math.floor(wall.scrollTop / step) - 2) * columns;
-  const end = Math.min(list.length, (Math.ceil((wall.scrollTop + wall.clientHeight) / step) + 2) * columns);
+  const end = Math.min(shown.length, (Math.ceil((wall.scrollTop + wall.clientHeight) / step) + 2) * columns);
   const held = document.activeElement && document.activeElement.closest("#wall .tile") ? at : -1;
   for (const [place, node] of tiles) {
     if ((place < first || place >= end) && place !== held) {
@@ -34,7 +32,7 @@ function build() {
   }
   for (let place = first; place < end; place++) {
     if (!tiles.has(place)) {
-      const node = tile(list[place], false);
+      const node = tile(shown[place], false);
       node.dataset.place = place;
       tiles.set(place, node);
       space.append(node);
@@ -52,9 +50,9 @@ const load = trying(async () => {
     const image = node.querySelector("img");
     if (image && !image.getAttribute("src")) image.src = picture("thumb", Number(node.dataset.number));
   }
-  const shown = [...tiles.keys()].sort((a, b) => a - b).map((place) => list[place]);
-  if (shown.every((number) => rows.has(number))) return;
-  await fetchRows(shown);
+  const near = [...tiles.keys()].sort((a, b) => a - b).map((place) => shown[place]);
+  if (near.every((number) => rows.has(number))) return;
+  await fetchRows(near);
   dressAll();
 });
 
@@ -64,8 +62,8 @@ function dressAll() {
 watchers.push(dressAll);
 
 function goTo(place, focus = true) {
-  if (!list.length) return;
-  at = Math.min(Math.max(place, 0), list.length - 1);
+  if (!shown.length) return;
+  at = Math.min(Math.max(place, 0), shown.length - 1);
   const { columns, high } = geometry();
   const top = Math.floor(at / columns) * (high + GAP);
   if (top < wall.scrollTop) wall.scrollTop = top;
@@ -77,54 +75,47 @@ function goTo(place, focus = true) {
 function moved(key) {
   const { columns, high } = geometry();
   const page = Math.max(1, Math.floor(wall.clientHeight / (high + GAP))) * columns;
-  const there = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, PageUp: at - page, PageDown: at + page, Home: 0, End: list.length - 1 }[key];
+  const there = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, PageUp: at - page, PageDown: at + page, Home: 0, End: shown.length - 1 }[key];
   if (there === undefined) return false;
-  if (there >= 0 && there < list.length) goTo(there);
+  if (there >= 0 && there < shown.length) goTo(there);
   else if (["PageUp", "PageDown"].includes(key)) goTo(there);
   return true;
 }
 
 let asked = 0;
-const show = trying(async () => {
+const update = trying(async () => {
   const mine = ++asked;
-  const order = $("order").value;
-  const query = new URLSearchParams({ order, turned: turned ? "1" : "0", show: $("show").value, find: $("find").value });
+  const limits = ["least", "most"].map((name) => [name, $(name).value]).filter(([, value]) => value);
+  const query = new URLSearchParams([["order", $("order").value], ["turned", Number(turned)], ["show", $("show").value],
+    ["one", Number($("one").checked)], ["find", $("find").value], ...limits, ...chosenKinds()]);
   const found = await ask(`list?${query}`);
   if (mine !== asked) return; // something else was asked for meanwhile
-  list = found.numbers;
+  if (!found.ready) {
+    $("count").textContent = "Looking for groups ...";
+    setTimeout(() => { if (mine === asked) update(); }, 700);
+    return;
+  }
+  shown = found.numbers;
   for (const node of tiles.values()) node.remove();
   tiles.clear();
   space.querySelector(".none")?.remove();
   at = 0;
-  if (!list.length) space.append(make("p", { className: "none" }, "No photo is of this kind."));
+  if (!shown.length) space.append(make("p", { className: "none" }, "No photo meets all of these conditions."));
   wall.scrollTop = 0;
   goTo(at, false);
-  const names = { path: ["a to z", "z to a"], taken_at: ["oldest first", "newest first"] };
-  const high = ["spread", "complexity"].includes(order) ? ["highest first", "lowest first"] : ["best first", "worst first"];
-  $("turn").textContent = (names[order] || high)[Number(turned)];
-  $("count").textContent = list.length === about.photos ? count(about.photos, "photo") : `${list.length.toLocaleString("en")} of ${count(about.photos, "photo")}`;
+  sayShown(data.count);
 });
 
 wall.addEventListener("scroll", build, { passive: true });
-new ResizeObserver(() => { if (list.length) goTo(at, false); }).observe(wall);
+new ResizeObserver(() => { if (shown.length) goTo(at, false); }).observe(wall);
 wall.addEventListener("click", (event) => {
   const node = event.target.closest(".tile");
   if (!node) return;
   at = Number(node.dataset.place);
-  if (event.ctrlKey || event.metaKey) mark(list[at]);
-  else look(list[at], list);
+  if (event.ctrlKey || event.metaKey) mark(shown[at]);
+  else look(shown[at], shown);
 });
 wall.addEventListener("focusin", (event) => {
   const node = event.target.closest(".tile");
   if (node) at = Number(node.dataset.place);
 });
-
-let waiting = 0;
-$("filters").addEventListener("input", (event) => {
-  clearTimeout(waiting);
-  if (event.target === $("order")) turned = false;
-  waiting = setTimeout(show, event.target.tagName === "INPUT" ? 150 : 0);
-});
-$("filters").addEventListener("submit", (event) => event.preventDefault());
-function turn() { turned = !turned; return show(); }
-$("turn").addEventListener("click", turn);
