@@ -13,7 +13,7 @@ from cgiaa_models.crop import CHANNELS, CropHead
 from cgiaa_training import evaluate
 from cgiaa_training.crops import CropLesson, learn_crops, least_gain, overlaps
 from cgiaa_training.data import iou
-from cgiaa_training.loop import LoopConfig
+from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.manifest import Sample
 from conftest import TINY_DIM, TINY_RANGES, RunCli, picture, tiny_encoder
 from onnx import TensorProto, helper, numpy_helper
@@ -141,7 +141,7 @@ def crops_to_learn(count: int) -> tuple[list[Sample], np.ndarray]:  # type: igno
 def test_the_head_learns_what_people_cut_away(tmp_path: Path) -> None:
     samples, stems = crops_to_learn(120)
     loop = LoopConfig(epochs=10, batch_size=24, rate=3e-3, save_every=1000)
-    head, found = learn_crops(samples, stems, tmp_path, loop=loop)
+    head, found = learn_crops(samples, stems, Run(tmp_path, loop, device="cpu"))
     held = found["held_out"]
     assert found["photos"] == 120 and held["chosen"] > held["one box"] + 0.05 and held["chosen"] > held["whole frame"]
     assert found["least_gain"] is not None

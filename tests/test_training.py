@@ -21,7 +21,7 @@ from cgiaa_training.data import CropEdit, crops, iou, load_photo, photo_from_arr
 from cgiaa_training.distill import DistillConfig, distill
 from cgiaa_training.fusion import FusionConfig
 from cgiaa_training.heads import Strengths, fit_kernel
-from cgiaa_training.loop import LoopConfig
+from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.metrics import correlations, emd, interval
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.ridge import Ridge, out_of_fold
@@ -190,7 +190,7 @@ def test_tuning_resumes_to_the_same_weights_and_leaves_the_stem(student: Student
 
     whole, cut = towers(), towers()
     loop = LoopConfig(epochs=2, batch_size=16, rate=3e-3, layer_decay=0.1, ema=0.5, channels_last=True)
-    first = tune(whole, _lesson(), tmp_path / "whole", loop)
+    first = tune(whole, _lesson(), Run(tmp_path / "whole", loop, device="cpu"))
 
     class Killed(BaseException):
         pass
@@ -207,8 +207,8 @@ def test_tuning_resumes_to_the_same_weights_and_leaves_the_stem(student: Student
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Towers, "late", late)
-        tune(cut, _lesson(), tmp_path / "cut", loop)
-    again = tune(cut, _lesson(), tmp_path / "cut", loop)
+        tune(cut, _lesson(), Run(tmp_path / "cut", loop, device="cpu"))
+    again = tune(cut, _lesson(), Run(tmp_path / "cut", loop, device="cpu"))
     assert first == again and set(first) == {"0"}
     assert torch.equal(_tail_of(whole), _tail_of(cut))
     assert not torch.equal(_tail_of(whole), _tail_of(student.towers))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cgiaa_cli.inference.crops import CELLS, candidates
 
-__all__ = ["FEWEST", "CropLesson", "fit_crops", "learn_crops", "least_gain", "overlaps"]
+__all__ = ["FEWEST", "LOOP", "CropLesson", "fit_crops", "learn_crops", "least_gain", "overlaps"]
 
 Array = NDArray[Any]
 LOOP = LoopConfig(epochs=24, batch_size=48, rate=1e-3, weight_decay=0.01, ema=0.99, save_every=200)
@@ -69,11 +69,7 @@ class CropLesson:
 def learn_crops(
     samples: Sequence[Sample],
     stems: Array,
-    folder: Path,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    loop: LoopConfig = LOOP,
+    run: Run,
 ) -> tuple[CropHead, dict[str, Any]]:
     """A crop head from photos in FCDB's layout, and what it is worth on a fifth of them that a first fit did not see.
 
@@ -90,7 +86,7 @@ def learn_crops(
     aspect = np.log2(sizes[:, 0] / sizes[:, 1])
     every = np.arange(len(samples))
     held, rest = every[::5], np.delete(every, every[::5])
-    first = fit_crops(stems, best, aspect, rest, folder / "trial", seed=seed, device=device, loop=loop)
+    first = fit_crops(stems, best, aspect, rest, replace(run, folder=run.folder / "trial"))
     with torch.inference_mode():
         seen = (
             torch.from_numpy(np.asarray(stems[held, 0], np.float32)),
@@ -107,7 +103,7 @@ def learn_crops(
             "one box": round(float(true[:, int(overlaps(best[rest]).mean(0).argmax())].mean()), 4),
         },
     }
-    return fit_crops(stems, best, aspect, every, folder, seed=seed, device=device, loop=loop), found
+    return fit_crops(stems, best, aspect, every, run), found
 
 
 def fit_crops(
@@ -115,18 +111,14 @@ def fit_crops(
     best: Array,
     aspect: Array,
     chosen: Array,
-    folder: Path,
-    *,
-    seed: int = 0,
-    device: str = "cpu",
-    loop: LoopConfig = LOOP,
+    run: Run,
 ) -> CropHead:
     """A crop head learned from the photos `chosen`; see `CropLesson` for the others."""
-    lesson = CropLesson(stems, best, aspect, chosen, seed)
-    torch.manual_seed(seed)
+    lesson = CropLesson(stems, best, aspect, chosen, run.seed)
+    torch.manual_seed(run.seed)
     head = CropHead()
     pixels = np.concatenate([stems[i, 0].reshape(CHANNELS, -1).T for i in chosen]).astype(np.float32)
-    dice = np.random.default_rng(seed)
+    dice = np.random.default_rng(run.seed)
     pixels = pixels[dice.choice(len(pixels), min(PIXELS, len(pixels)), replace=False)]
     components = PCA(head.project.shape[1], random_state=0).fit(pixels)
     scale = np.sqrt(components.explained_variance_) + 1e-6
@@ -138,7 +130,7 @@ def fit_crops(
         found: Tensor = (model(batch[0], batch[1]) - batch[2]) ** 2
         return found.mean()
 
-    fitted = fit(head, lesson, lesson.collate, loss, Run(folder, loop, seed, "crops", device))
+    fitted = fit(head, lesson, lesson.collate, loss, run)
     return fitted.requires_grad_(False)
 
 

@@ -24,13 +24,13 @@ import torch
 from cgiaa_models.crop import CropHead
 from cgiaa_models.student import BESIDE, EARLY, FEATURES, JUDGE, LATE, Student, Towers
 from cgiaa_training import fusion
-from cgiaa_training.crops import FEWEST, learn_crops
+from cgiaa_training.crops import FEWEST, LOOP, learn_crops
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
 from cgiaa_training.files import appearing
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
-from cgiaa_training.loop import LoopConfig
+from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.manifest import Sample, load_set
 from cgiaa_training.plan import Plan, estimate, passes, together
 from cgiaa_training.ridge import columns, out_of_fold, unit
@@ -209,10 +209,8 @@ class _Distilling:
         labels = self._labels()
         taught, opinions = self._teach(frozen, labels, judged)
         lesson = Lesson(stems, columns(frozen[:, LATE:]) / 10, opinions, taught, self.config.feature_weight)
-        agreement = tune(
-            self.towers, lesson, self.folder, self.config.loop,
-            seed=self.context.recipe.seed, device=self.context.device,
-        )  # fmt: skip
+        seed, device = self.context.recipe.seed, self.context.device
+        agreement = tune(self.towers, lesson, Run(self.folder, self.config.loop, seed, "distill", device))
         features = self._whole(stems, rest)
         crop, cropped = self._crop_head(stems)
         student = Student(crop=crop is not None)
@@ -237,10 +235,8 @@ class _Distilling:
             if len(known) >= FEWEST:
                 self.context.say(f"distill: crops of {len(known)} photos")
                 samples = [part.samples[i] for i in known]
-                return learn_crops(
-                    samples, np.asarray(seen[known]), self.folder / "crops",
-                    seed=self.context.recipe.seed, device=self.context.device,
-                )  # fmt: skip
+                run = Run(self.folder / "crops", LOOP, self.context.recipe.seed, "crops", self.context.device)
+                return learn_crops(samples, np.asarray(seen[known]), run)
         return None, {}
 
     # --- what the towers see -------------------------------------------------------------------------------------

@@ -10,13 +10,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from cgiaa_models.student import LATE, SEMANTIC, Towers
-from cgiaa_training.loop import LoopConfig, Run, fit
+from cgiaa_training.loop import Run, fit
 from cgiaa_training.metrics import srcc
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -46,18 +45,17 @@ class Lesson:
     feature_weight: float
 
 
-def tune(
-    towers: Towers, lesson: Lesson, folder: Path, loop: LoopConfig, *, seed: int = 0, device: str = "cpu"
-) -> dict[str, float]:
-    """Tune `towers.late` in place; a run that was killed goes on from `folder`/checkpoints.
+def tune(towers: Towers, lesson: Lesson, run: Run) -> dict[str, float]:
+    """Tune `towers.late` in place.
 
     Returns:
         Agreement (SRCC) with each opinion on the photos held out, by its number.
     """
     where = [(part, row) for part, stems in enumerate(lesson.stems) for row in range(len(stems))]
-    held, train = np.split(np.random.default_rng(seed).permutation(len(where)), [max(2, round(len(where) * HELD_OUT))])
-    data = _Photos(lesson, where, train, seed)
-    torch.manual_seed(seed)
+    order = np.random.default_rng(run.seed).permutation(len(where))
+    held, train = np.split(order, [max(2, round(len(where) * HELD_OUT))])
+    data = _Photos(lesson, where, train, run.seed)
+    torch.manual_seed(run.seed)
     learner = Learner(towers, lesson.beside.shape[1], lesson.opinions.shape[1], lesson.features.shape[1])
     learner.measure(lesson.stems)
 
@@ -74,10 +72,7 @@ def tune(
         truth = lesson.opinions[np.sort(held)]
         return {str(i): srcc(column, truth[:, i]) for i, column in enumerate(np.concatenate(said).T)}
 
-    kept = fit(
-        learner, data, data.collate, loss, Run(folder, loop, seed, "distill", device),
-        groups=Learner.groups, evaluate=agreement,
-    )  # fmt: skip
+    kept = fit(learner, data, data.collate, loss, run, groups=Learner.groups, evaluate=agreement)
     towers.load_state_dict(kept.towers.state_dict())
     towers.eval().requires_grad_(False)
     with torch.inference_mode():
