@@ -44,7 +44,8 @@ def standing(scores: Floats) -> Floats:
 
 def weakest(stands: Floats) -> list[str | None]:
     """Of each photo the attribute that is furthest below the mean; None where none is below it."""
-    return [ATTRIBUTES[int(row.argmin())] if row.min() < 0 else None for row in stands]
+    lowest = zip(stands.argmin(1).tolist(), stands.min(1).tolist(), strict=True)
+    return [ATTRIBUTES[i] if stand < 0 else None for i, stand in lowest]
 
 
 def focal_range(focal_length: float | None) -> str | None:
