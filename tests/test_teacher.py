@@ -133,3 +133,14 @@ def test_a_model_that_cannot_be_had_is_named(context: Context, tmp_path: Path) -
 def test_all_faults_of_a_teacher_at_once() -> None:
     faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0).faults()
     assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "temperature"]
+
+
+def test_what_follows_the_end_is_no_part_of_the_text(
+    context: Context, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, tokenizer = teacher.open_model(str(model))
+    text, end = tokenizer("The horizon is tilted.")["input_ids"], tokenizer.eos_token_id
+    rows = torch.tensor([[*text, end, *text], [*text, *text, text[0]]])
+    monkeypatch.setattr(network, "generate", lambda input_ids, **_: torch.cat((input_ids, rows), 1))
+    config = context.recipe.experts.teacher
+    assert teacher._say(network, tokenizer, [Prompt("general")] * 2, config) == ["The horizon is tilted.", ""]

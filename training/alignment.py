@@ -65,11 +65,7 @@ def start_heads(model: DualEncoder, data: PairData, kind: str, strength: float) 
     image, text = data.features["image"], np.array(data.features["text"])
     views = image.shape[1]
     seen = np.array(image[data.pairs.photo]).reshape(-1, image.shape[2])  # (T * V, width)
-    model.image_head.fit_scale(torch.from_numpy(seen))
-    model.text_head.fit_scale(torch.from_numpy(text))
-    with torch.no_grad():
-        x = model.image_head.standardise(torch.from_numpy(seen)).double().numpy()
-        y = model.text_head.standardise(torch.from_numpy(text)).double().numpy()
+    x, y = _standardised(model.image_head, seen), _standardised(model.text_head, text)
     y = np.repeat(y, views, axis=0)
     if kind == "ridge":
         _set(model.image_head, ridge(x, y / np.linalg.norm(y, axis=1, keepdims=True), strength))
@@ -77,6 +73,14 @@ def start_heads(model: DualEncoder, data: PairData, kind: str, strength: float) 
     a, b, _ = cca(x, y, model.dim, strength)
     _set(model.image_head, a)
     _set(model.text_head, b)
+
+
+def _standardised(head: Head, features: Array) -> Array:
+    """By the head's own scale, which is taken from these features."""
+    there = torch.from_numpy(features).to(next(head.parameters()).device)
+    head.fit_scale(there)
+    with torch.no_grad():
+        return np.asarray(head.standardise(there).double().cpu().numpy())
 
 
 def _set(head: Head, weight: Array) -> None:

@@ -64,7 +64,7 @@ def prompt_scores(model: DualEncoder, image: Array, prompts: Sequence[tuple[str,
         (N,) in 0..1: the mean, over pairs, of the softmax of both similarities at the model's temperature.
     """
     with torch.inference_mode():
-        said = model.encode_text([text for pair in prompts for text in pair]).float().numpy()
+        said = model.encode_text([text for pair in prompts for text in pair]).float().cpu().numpy()
         scale = float(model.scale)
     cosines = np.asarray(image) @ said.T
     margin = scale * (cosines[:, 0::2] - cosines[:, 1::2])

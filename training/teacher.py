@@ -303,8 +303,9 @@ def _say(model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: TeacherC
         )  # fmt: skip
     texts = []
     for row in found[:, asked["input_ids"].shape[1] :].tolist():
-        done = tokenizer.eos_token_id in row
-        texts.append(tokenizer.decode(row, skip_special_tokens=True).strip() if done else "")
+        # not every release of transformers stops at this token by itself, and what follows is no part of the text
+        end = row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else None
+        texts.append("" if end is None else tokenizer.decode(row[:end], skip_special_tokens=True).strip())
     return texts
 
 

@@ -68,7 +68,9 @@ def tune(towers: Towers, lesson: Lesson, run: Run) -> dict[str, float]:
         return value
 
     def agreement(model: nn.Module) -> dict[str, float]:
-        said = [model(*_batch(lesson, where, part, 0)[:2])[0].numpy() for part in _parts(np.sort(held))]
+        device = next(model.parameters()).device  # the loop asks where it trains
+        batches = [_batch(lesson, where, part, 0)[:2] for part in _parts(np.sort(held))]
+        said = [model(*(part.to(device) for part in batch))[0].cpu().numpy() for batch in batches]
         truth = lesson.opinions[np.sort(held)]
         return {str(i): srcc(column, truth[:, i]) for i, column in enumerate(np.concatenate(said).T)}
 

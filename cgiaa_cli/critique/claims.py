@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 from cgiaa_cli.critique.claim_table import MEASUREMENTS, TABLE, Pattern
 
-__all__ = ["MEASUREMENTS", "Claim", "contradictions", "find_claims"]
+__all__ = ["MEASUREMENTS", "Claim", "contradictions", "find_claims", "told"]
+
+_TRIVIAL = {("palette", "colour")}  # true of most photos: "nice colours" tells nothing of this one
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ def contradictions(claims: Iterable[Claim], facts: Mapping[str, Collection[str]]
             missing contradicts nothing.
     """
     return [c for c in claims if c.measurement in facts and not c.values.intersection(facts[c.measurement])]
+
+
+def told(claims: Iterable[Claim]) -> frozenset[str]:
+    """The measurements of which claims tell something that is not true of nearly every photo."""
+    return frozenset(c.measurement for c in claims if (c.measurement, c.value) not in _TRIVIAL)
 
 
 # --- negation, wishes, hedges ----------------------------------------------------------------------------------------

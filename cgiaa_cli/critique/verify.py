@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgiaa_cli.critique.claims import contradictions, find_claims
+from cgiaa_cli.critique.claims import contradictions, find_claims, told
 from cgiaa_cli.critique.judge import ABOUT
 from cgiaa_cli.critique.prompt import LEVELS, level_of
 from cgiaa_cli.critique.safe import is_safe, words
@@ -32,7 +32,7 @@ REASONS = (
     "copy",  # a sentence of the training texts, word for word
     "false",  # a measurement contradicts it
     "unproven",  # claims what was not measured on this photo
-    "vague",  # claims nothing that can be measured
+    "vague",  # claims nothing that can be measured and is not true of nearly every photo
     "off_topic",  # about another attribute
     "tone",  # praises what scores low, or the other way round
 )
@@ -126,7 +126,7 @@ class Verifier:
             return "false"
         if any(claim.measurement not in holds for claim in claims):
             return "unproven"
-        if not claims and attribute != "general":
+        if not told(claims) and attribute != "general":
             return "vague"
         return None
 

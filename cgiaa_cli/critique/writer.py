@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgiaa_cli.critique.claims import find_claims
+from cgiaa_cli.critique.claims import find_claims, told
 from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.facts import Facts, words
 from cgiaa_cli.critique.judge import ABOUT, TextJudge
@@ -98,7 +98,7 @@ class Writer:
             if reason is not None:
                 dropped[name][reason] += 1
                 continue
-            stated = frozenset(claim.measurement for claim in find_claims(candidate.text))
+            stated = told(find_claims(candidate.text))
             passed[name].append(
                 _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
             )
@@ -141,8 +141,8 @@ def _together(texts: Sequence[_Text], most: int) -> str:
     """
     chosen: list[_Text] = []
     for text in sorted(texts, key=lambda t: (min(len(t.stated), 2), t.likelihood), reverse=True):
-        told = frozenset[str]().union(*(c.stated for c in chosen))
-        if len(chosen) < most and (not chosen or (text.stated and not text.stated & told)):
+        said = frozenset[str]().union(*(c.stated for c in chosen))
+        if len(chosen) < most and (not chosen or (text.stated and not text.stated & said)):
             chosen.append(text)
     return " ".join(text.text for text in chosen)
 
