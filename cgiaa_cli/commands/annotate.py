@@ -20,17 +20,17 @@ from cgiaa_cli.annotate.stars import DEFAULT_STARS, FEW, Labels, Stars, library,
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.commands import choosing as c
+from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, say
 from cgiaa_cli.commands.scan import score_new
 from cgiaa_cli.config import read_config
 from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.select import Selection
 from cgiaa_cli.errors import UsageError
-from cgiaa_cli.paths import absolute, escape, printable, unescape
+from cgiaa_cli.paths import absolute, escape, unescape
 from cgiaa_cli.pipeline import ScanOptions
 
 __all__ = ["annotate"]
 
-NOTHING, SOME_FAILED = 1, 3
 _WHAT, _WHERE, _UNDO = "What is written", "Where", "Undo"
 
 
@@ -120,12 +120,12 @@ def annotate(  # its parameters are the command line
                 failed += _annotate(cache, bundle, selection, how, annotator, report)
             for row in sorted(failed, key=lambda row: str(row["path"])):
                 report.failed_photo(row)
-                _say(f"{row['path']}: {row['error']}")
-    report.say_counts(_say)
+                say(f"{row['path']}: {row['error']}")
+    report.say_counts(say)
     if report.failed:
         raise typer.Exit(SOME_FAILED)
     if not report.photos:
-        _say("nothing matched")
+        say("nothing matched")
         raise typer.Exit(NOTHING)
 
 
@@ -145,7 +145,7 @@ def _annotate(
     scorer = cache.scorer_id(*bundle.scorer)
     photos = library(cache, scorer)
     if not how.stars.absolute and len(photos.scores) < FEW:
-        _say(
+        say(
             f"the stars are ranks among only {len(photos.scores)} photos in the cache; "
             "for fixed limits: --stars score:4.5,5,5.5,6,6.5"
         )
@@ -172,7 +172,7 @@ def _annotate(
         for outcome in annotator.annotate(files, annotation):
             _report(report, outcome)
     if wordless:
-        _say(f"{wordless} of {len(hits)} photos have no critique in the cache yet; make them with: cgiaa critique PATH")
+        say(f"{wordless} of {len(hits)} photos have no critique in the cache yet; make them with: cgiaa critique PATH")
     return [row_json(record) for record in selecting.failures(cache, scorer, selection)]
 
 
@@ -189,7 +189,7 @@ def _found(paths: list[Path], exclude: list[str], report: Report) -> Iterator[li
     for item in walk([absolute(path) for path in paths], exclude):
         if isinstance(item, Skipped):
             report.failed_photo({"path": escape(item.path), "error": item.reason, "error_kind": "unreadable"})
-            _say(f"{escape(item.path)}: {item.reason}")
+            say(f"{escape(item.path)}: {item.reason}")
         else:
             yield [item.path, *item.companions]
 
@@ -198,8 +198,4 @@ def _report(report: Report, outcome: Outcome) -> None:
     report.add(outcome)
     if outcome.error:
         sys.stdout.flush()
-        _say(outcome.error)
-
-
-def _say(message: str) -> None:
-    typer.echo(f"cgiaa: {printable(message)}", err=True)
+        say(outcome.error)

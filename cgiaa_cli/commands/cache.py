@@ -12,12 +12,11 @@ import typer
 
 from cgiaa_cli.cache import maintain
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.commands.common import NOTHING, Db
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import escape, printable
 
 __all__ = ["app"]
-
-NOTHING = 1
 
 app = typer.Typer(help="Look into the cache, clean it, export it.", no_args_is_help=True)
 
@@ -36,7 +35,6 @@ class ExportFormat(StrEnum):
     jsonl = "jsonl"
 
 
-Db = Annotated[Path | None, typer.Option(help="The cache.")]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 

@@ -15,25 +15,24 @@ import typer
 
 from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.store import Cache, default_path
+from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, Paths, say
 from cgiaa_cli.config import DEVICES
 from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.output import Format, Row, write_rows
 from cgiaa_cli.curation.select import LIMITED, RANKED_BY, Selection, parse_numbers
 from cgiaa_cli.curation.transfer import Mode, check_folder, report, transfer
 from cgiaa_cli.errors import UsageError
-from cgiaa_cli.paths import escape, printable, unescape
+from cgiaa_cli.paths import escape, unescape
 
 if TYPE_CHECKING:
     from cgiaa_cli.bundles import Bundle
 
-__all__ = ["By", "Order", "Request", "answer"]
+__all__ = ["By", "Order", "Paths", "Request", "answer", "need_cache", "weights_of"]
 
-NOTHING, SOME_FAILED = 1, 3
 NAMED = 10  # failed photos that get a line of their own
 
 By = StrEnum("By", {name: name for name in RANKED_BY})  # type: ignore[misc]
 
-Paths = Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...", readable=False)]
 ByOption = Annotated[
     By | None,
     typer.Option(
@@ -59,6 +58,8 @@ TasteOption = Annotated[
         rich_help_panel="Order",
     ),
 ]
+Bottom = Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")]
+Top = Annotated[int, typer.Option(min=1, help="How many photos.", rich_help_panel="Order")]
 Minimum = Annotated[
     list[str] | None,
     typer.Option(
@@ -224,8 +225,6 @@ class Request:
         if self.diversity is not None and not 0 <= self.diversity <= 1:
             raise UsageError(f"--diversity must be from 0 to 1, not {self.diversity:g}")
         if self.taste is not None:
-            if self.by is not None or self.weight:
-                raise UsageError("--taste does not go with --by or --weight", mend="leave one of them out")
             from cgiaa_cli.taste.photos import ByTaste
 
             object.__setattr__(self, "order", ByTaste(self.taste))
@@ -237,12 +236,9 @@ class Request:
 
     def selection(self) -> Selection:
         """What to select; raises UsageError where the options do not make sense."""
-        weights = parse_numbers("--weight", self.weight or (), RANKED_BY)
-        if self.by is not None:
-            weights.setdefault(str(self.by), 1.0)
         return Selection(
             paths=self.paths,
-            weights=weights or {"overall": 1.0},
+            weights=weights_of(self.by, self.weight, self.taste),
             minimum=parse_numbers("--min", self.minimum or (), LIMITED),
             maximum=parse_numbers("--max", self.maximum or (), LIMITED),
             since=self.since,
@@ -253,6 +249,24 @@ class Request:
             exclude=self.exclude or (),
             worst_first=self.bottom,
         )
+
+
+def weights_of(by: By | None, weight: list[str] | None, taste: str | None = None) -> dict[str, float]:
+    """The weights of what to order by; raises UsageError where the options do not go together."""
+    if taste is not None and (by is not None or weight):
+        raise UsageError("--taste does not go with --by or --weight", mend="leave one of them out")
+    weights = parse_numbers("--weight", weight or (), RANKED_BY)
+    if by is not None:
+        weights.setdefault(str(by), 1.0)
+    return weights or {"overall": 1.0}
+
+
+def need_cache(db: Path | None) -> None:
+    """Say so and exit with 1 if there is no cache yet; where a folder may not be looked into, opening it says so."""
+    where = db or default_path()
+    if not os.path.lexists(where):
+        say(f"{escape(where)}: there is no cache yet; leave out --no-scan, or make it with: cgiaa scan FOLDER")
+        raise typer.Exit(NOTHING)
 
 
 def answer(request: Request) -> None:
@@ -267,10 +281,8 @@ def answer(request: Request) -> None:
     if request.order:  # what is not to be had must not cost an hour either
         request.order.open(bundles.load(request.model, verify=False))
     skipped = [] if request.no_scan else _scan(request)
-    where = request.db or default_path()
-    if request.no_scan and not os.path.lexists(where):  # where a folder may not be looked into, opening says so
-        _say(f"{escape(where)}: there is no cache yet; leave out --no-scan, or make it with: cgiaa scan FOLDER")
-        raise typer.Exit(NOTHING)
+    if request.no_scan:
+        need_cache(request.db)
     # the network itself is not run from here on, so the bundle's files need no check
     bundle = bundles.load(request.model, verify=False)
     with Cache.open(request.db, create=not request.no_scan) as cache:
@@ -295,15 +307,15 @@ def answer(request: Request) -> None:
     sys.stdout.flush()
     lost = _transfer(request, photos) if count else 0
     for path in unknown:
-        _say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
+        say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
     if unscored:
         some = "1 photo has" if unscored == 1 else f"{unscored} photos have"
-        _say(f"{some} no scores of this model yet; leave out --no-scan to score them")
+        say(f"{some} no scores of this model yet; leave out --no-scan to score them")
     _say_failed(request, failed)
     if not count:
         hint = "" if scored or unknown else f": the cache has no scores of {bundle.name} {bundle.version}"
         hint += "; leave out --no-scan to score them" if request.no_scan and hint else ""
-        _say(f"nothing matched{hint}")
+        say(f"nothing matched{hint}")
     if failed or lost:
         raise typer.Exit(SOME_FAILED)
     if not count:
@@ -336,7 +348,7 @@ def _hits(cache: Cache, scorer: int, selection: Selection, request: Request) -> 
         if request.one_per_group:
             from cgiaa_cli.curation.groups import one_per_group
 
-            hits = one_per_group(cache, scorer, hits, lambda p, e: _say(f"{p}: {e}"), look=not request.no_scan)
+            hits = one_per_group(cache, scorer, hits, lambda p, e: say(f"{p}: {e}"), look=not request.no_scan)
         if not different:
             return hits[: request.top]
     from cgiaa_cli.curation.diversity import DEFAULT_DIVERSITY, diverse
@@ -363,7 +375,7 @@ def _previewer(request: Request) -> Callable[[Row], None] | None:
 
     protocol = protocol_of(sys.stdout)
     if protocol is None or request.how is not Format.table:
-        _say("--preview shows nothing here: it needs a table on a terminal with colours")
+        say("--preview shows nothing here: it needs a table on a terminal with colours")
         return None
 
     def show(row: Row) -> None:
@@ -379,7 +391,7 @@ def _transfer(request: Request, photos: list[list[Path]]) -> int:
     if folder is None:
         return 0
     mode = Mode.copy if request.copy_to else Mode.link
-    return report(transfer(photos, folder, mode, write=request.write), mode, _say, write=request.write)
+    return report(transfer(photos, folder, mode, write=request.write), mode, say, write=request.write)
 
 
 def _say_failed(request: Request, failed: list[Row]) -> None:
@@ -387,16 +399,12 @@ def _say_failed(request: Request, failed: list[Row]) -> None:
     if not failed or request.how in (Format.json, Format.jsonl):
         return
     for row in failed[:NAMED]:
-        _say(f"{row['path']}: {row['error']}")
+        say(f"{row['path']}: {row['error']}")
     more = f", of which {NAMED} are named here, all with --format json" if len(failed) > NAMED else ""
     some = "1 photo" if len(failed) == 1 else f"{len(failed)} photos"
     where = " ".join(map(_quoted, request.paths[:3])) + (" ..." if len(request.paths) > 3 else "")
-    _say(f"{some} failed{more}; try again with: cgiaa scan --retry-failed {where}")
+    say(f"{some} failed{more}; try again with: cgiaa scan --retry-failed {where}")
 
 
 def _quoted(path: Path) -> str:
     return shlex.quote(os.fsdecode(os.fsencode(path)))
-
-
-def _say(message: str) -> None:
-    typer.echo(f"cgiaa: {printable(message)}", err=True)

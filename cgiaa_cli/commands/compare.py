@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from cgiaa_cli.commands import common as c
 from cgiaa_cli.commands.critique import TITLES
-from cgiaa_cli.commands.scan import SOME_FAILED, progress
+from cgiaa_cli.commands.scan import progress
 from cgiaa_cli.critique.compare import Comparison, compare
 from cgiaa_cli.critique.session import Session, candidates
 from cgiaa_cli.errors import UsageError
@@ -31,9 +32,9 @@ class Format(StrEnum):
 def compare_(
     paths: Annotated[list[Path], typer.Argument(help="Two photos or more, or a folder of a burst.", metavar="PATH...")],
     format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.text,
-    db: Annotated[Path | None, typer.Option(help="The cache.")] = None,
-    model: Annotated[str | None, typer.Option(help="Bundle: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    db: c.Db = None,
+    model: c.Model = None,
+    device: c.Device = None,
 ) -> None:
     """Name the keeper of two photos or more, and the reason against each of the others.
 
@@ -58,7 +59,7 @@ def compare_(
         for line in _text(result):
             typer.echo(printable(line))
     if failed:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(c.SOME_FAILED)
 
 
 def _json(result: Comparison) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
+from cgiaa_cli.commands.common import NOTHING
 from cgiaa_cli.config import DEVICES, KEYS, config_path, get_value, read_config, set_value, unset_value
 from cgiaa_cli.paths import escape, printable
 
 __all__ = ["app"]
 
-NOTHING = 1
 MEANINGS = {
     "model": "bundle: a name or a folder (see `cgiaa models`)",
     "db": "file of the cache",

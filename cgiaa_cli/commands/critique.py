@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cgiaa_cli.commands.scan import SOME_FAILED, progress
+from cgiaa_cli.commands import common as c
+from cgiaa_cli.commands.scan import progress
 from cgiaa_cli.critique.session import ACTIONS, Session, critique_rows, write_copies, write_overlay
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import escape, printable
 
 __all__ = ["critique"]
 
-NOTHING = 1
 TITLES = {
     "color_light": "Colour and light",
     "composition": "Composition",
@@ -64,11 +64,11 @@ def critique(
         str | None, typer.Option(metavar="ACTIONS", help="Make improved copies: crop, straighten or crop,straighten.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the improved copies go.")] = None,
-    db: Annotated[Path | None, typer.Option(help="The cache.")] = None,
-    model: Annotated[str | None, typer.Option(help="Bundle: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Photos decoded at a time.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Leave out names or paths that match; repeatable.")] = None,
+    db: c.Db = None,
+    model: c.Model = None,
+    device: c.Device = None,
+    jobs: c.Jobs = None,
+    exclude: c.Exclude = None,
 ) -> None:
     """Say what is good and bad about photos, with the numbers behind it and what to do.
 
@@ -97,10 +97,10 @@ def critique(
             printer.show(row)
     printer.end()
     if failed:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(c.SOME_FAILED)
     if not printer.count:
         typer.echo("cgiaa: no photo found", err=True)
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(c.NOTHING)
 
 
 def _actions(apply: str | None, out: Path | None) -> list[str]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from cgiaa_cli.commands import choosing as c
 
 __all__ = ["filter_"]
@@ -16,7 +12,7 @@ def filter_(  # its parameters are the command line
     by: c.ByOption = None,
     weight: c.Weight = None,
     taste: c.TasteOption = None,
-    bottom: Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")] = False,
+    bottom: c.Bottom = False,
     minimum: c.Minimum = None,
     maximum: c.Maximum = None,
     since: c.Since = None,

@@ -14,7 +14,8 @@ import typer
 
 from cgiaa_cli import bundles
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.commands.choosing import NOTHING, SOME_FAILED, Db, Device, Exclude, Jobs, Model, NoScan
+from cgiaa_cli.commands.choosing import Db, Device, Exclude, Jobs, Model, NoScan
+from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, say
 from cgiaa_cli.commands.scan import progress
 from cgiaa_cli.curation.groups import KINDS, Group, by_eyes, find_groups
 from cgiaa_cli.curation.groups_eyes import MEASURED_PHOTOS, Note, measurable
@@ -114,9 +115,9 @@ def groups(
         rows = group_rows(photos, shown, note, measure=measure)
         _print_json(rows) if format is Format.json else _print_table(rows)
     for path, error in failed.items():
-        _say(f"{path}: {error}")
+        say(f"{path}: {error}")
     if not shown:
-        _say("no group was found")
+        say("no group was found")
     if failed or not shown:
         raise typer.Exit(SOME_FAILED if failed else NOTHING)
 
@@ -137,7 +138,7 @@ def _photos(cache: Cache, bundle: bundles.Bundle, selection: Selection, note: No
         _look(cache, hits, note)
     photos = read_photos(cache, scorer, hits)
     if not look and not photos.seen.all():
-        _say(f"{(~photos.seen).sum()} photos of older scans take no part; leave out --no-scan to look at them")
+        say(f"{(~photos.seen).sum()} photos of older scans take no part; leave out --no-scan to look at them")
     return photos
 
 
@@ -166,7 +167,7 @@ def _look(cache: Cache, hits: Sequence[Hit], note: Note) -> None:
 def _say_unmeasured(shown: Sequence[Group], format: Format, measure: bool | None) -> None:
     count = len(measurable(shown))
     if measure is None and count > MEASURED_PHOTOS and format is Format.table:
-        _say(f"the reasons are from scores alone; --measure opens the {count} photos of small groups, too")
+        say(f"the reasons are from scores alone; --measure opens the {count} photos of small groups, too")
 
 
 def _print_json(rows: Iterable[dict[str, Any]]) -> None:
@@ -188,7 +189,3 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
             path = printable(member["path"].removeprefix(here))
             sys.stdout.write(f"  {'keep' if member['kept'] else '-':4}  {member['score']:5.2f}  {path}\n")
             sys.stdout.write(f"               {printable(member['reason'])}\n")
-
-
-def _say(message: str) -> None:
-    typer.echo(f"cgiaa: {printable(message)}", err=True)

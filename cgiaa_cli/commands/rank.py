@@ -13,11 +13,11 @@ __all__ = ["rank"]
 
 def rank(  # its parameters are the command line
     paths: c.Paths,
-    top: Annotated[int, typer.Option(min=1, help="How many photos.", rich_help_panel="Order")] = 50,
+    top: c.Top = 50,
     by: c.ByOption = None,
     weight: c.Weight = None,
     taste: c.TasteOption = None,
-    bottom: Annotated[bool, typer.Option("--bottom", help="The worst first.", rich_help_panel="Order")] = False,
+    bottom: c.Bottom = False,
     diverse: Annotated[
         bool,
         typer.Option("--diverse", help="Photos that differ from each other.", rich_help_panel="Order"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cgiaa_cli.cache.store import default_path
 from cgiaa_cli.commands import choosing as c
+from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, many, say
 from cgiaa_cli.commands.critique import TITLES
 from cgiaa_cli.commands.scan import progress
 from cgiaa_cli.critique.session import Session, critique_rows, overlay
 from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.groups_photos import fill_looks
-from cgiaa_cli.curation.select import RANKED_BY, Selection, parse_numbers
+from cgiaa_cli.curation.select import Selection
 from cgiaa_cli.errors import PhotoError
 from cgiaa_cli.inference import usable_cpus
 from cgiaa_cli.paths import absolute, escape, printable
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report", "title_of"]
 
-NOTHING, SOME_FAILED = 1, 3
 HEAVY = 100_000_000  # bytes of a page that browsers open slowly
 
 Note = Callable[[str, str], None]
@@ -74,13 +72,9 @@ def report(  # its parameters are the command line
     """
     page = _Page(absolute(output), top, critiques, thumbs, force)
     check_target(page.target, force=force)
-    weights = parse_numbers("--weight", weight or (), RANKED_BY)
-    if by is not None:
-        weights.setdefault(str(by), 1.0)
-    selection = Selection(paths, weights or {"overall": 1.0}, where=where, exclude=exclude or ())
-    if no_scan and not os.path.lexists(db or default_path()):
-        _say(f"{escape(db or default_path())}: there is no cache yet; leave out --no-scan")
-        raise typer.Exit(NOTHING)
+    selection = Selection(paths, c.weights_of(by, weight), where=where, exclude=exclude or ())
+    if no_scan:
+        c.need_cache(db)
     failed: dict[str, str] = {}
     with Session(db=db, model=model, device=device, jobs=jobs, exclude=tuple(exclude or ())) as session:
         if no_scan:
@@ -94,11 +88,11 @@ def report(  # its parameters are the command line
             _make(session, hits, page, title_of(paths), failed, look=not no_scan)
         unknown = selecting.unknown(session.cache, paths) if no_scan else []
     for path in unknown:
-        _say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
+        say(f"{escape(path)}: no photo of it is in the cache; leave out --no-scan to score them")
     for name, error in failed.items():
-        _say(f"{name}: {error}")
+        say(f"{name}: {error}")
     if not hits:
-        _say("nothing matched; no page was written")
+        say("nothing matched; no page was written")
     if failed or not hits:
         raise typer.Exit(SOME_FAILED if failed else NOTHING)
 
@@ -133,10 +127,10 @@ def _make(
             page.target, title, photos, lambda: _about(session, library, page.top, failed), force=page.force
         )
     shelf.done()
-    counts = [_many(len(library.rows), "photo"), _many(len(library.groups), "group"), _many(len(wanted), "critique")]
+    counts = [many(len(library.rows), "photo"), many(len(library.groups), "group"), many(len(wanted), "critique")]
     typer.echo(printable(f"{escape(page.target)}: {', '.join(counts)}, {size / 1e6:.1f} MB"))
     if size > HEAVY:
-        _say("a page of that size opens slowly; --thumbs beside keeps the pictures in a folder")
+        say("a page of that size opens slowly; --thumbs beside keeps the pictures in a folder")
 
 
 def _about(session: Session, library: Library, top: int, failed: dict[str, str]) -> dict[str, Any]:
@@ -205,11 +199,3 @@ def _counted(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task(what, total=None, visible=False)
         yield lambda count, total: bar.update(task, completed=count, total=total or None, visible=True)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _say(message: str) -> None:
-    typer.echo(f"cgiaa: {printable(message)}", err=True)

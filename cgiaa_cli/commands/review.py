@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import webbrowser
@@ -10,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cgiaa_cli.cache.store import Cache, default_path
+from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.commands import choosing as c
+from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, many, say
 from cgiaa_cli.commands.report import title_of
 from cgiaa_cli.commands.scan import progress
 from cgiaa_cli.config import DEVICES
 from cgiaa_cli.critique.session import Session
 from cgiaa_cli.curation import select as selecting
-from cgiaa_cli.curation.select import RANKED_BY, Selection, parse_numbers
+from cgiaa_cli.curation.select import Selection
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.inference import usable_cpus
-from cgiaa_cli.paths import escape, printable
 from cgiaa_cli.review import server
 from cgiaa_cli.review.gallery import Gallery
 from cgiaa_cli.review.grouping import Grouping
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from cgiaa_cli.curation.select import Hit
 
 __all__ = ["review"]
-
-NOTHING, SOME_FAILED = 1, 3
 
 
 def review(  # its parameters are the command line
@@ -68,25 +65,19 @@ def review(  # its parameters are the command line
     """
     if device not in (None, *DEVICES):
         raise UsageError(f"device '{device}' is not known", mend=f"choose one of {', '.join(DEVICES)}")
-    if taste is not None and (by is not None or weight):
-        raise UsageError("--taste does not go with --by or --weight", mend="leave one of them out")
     server.require()
-    weights = parse_numbers("--weight", weight or (), RANKED_BY)
-    if by is not None:
-        weights.setdefault(str(by), 1.0)
-    selection = Selection(paths, weights or {"overall": 1.0}, where=where, exclude=exclude or ())
-    if no_scan and not os.path.lexists(db or default_path()):
-        _say(f"{escape(db or default_path())}: there is no cache yet; leave out --no-scan")
-        raise typer.Exit(NOTHING)
+    selection = Selection(paths, c.weights_of(by, weight, taste), where=where, exclude=exclude or ())
+    if no_scan:
+        c.need_cache(db)
     failed: dict[str, str] = {}
     how = Session(db=db, model=model, device=device, jobs=jobs, exclude=tuple(exclude or ()))
     with server.bind(port) as listening, how as session:  # the port before the scan, which may take an hour
         hits = _hits(session, selection, taste, None if no_scan else failed)
         for name, error in failed.items():
-            _say(f"{name}: {error}")
+            say(f"{name}: {error}")
         if not hits:
             hint = "; leave out --no-scan to score new photos" if no_scan else ""
-            _say(f"nothing matched; there is nothing to review{hint}")
+            say(f"nothing matched; there is nothing to review{hint}")
             raise typer.Exit(SOME_FAILED if failed else NOTHING)
         with Cache.open(session.cache.path) as cache:
             gallery = Gallery.of(cache, session.scorer, hits)
@@ -126,21 +117,13 @@ def _serve(review: Review, listening: socket, *, write: bool, open_: bool) -> No
     typer.echo(address)
     sys.stdout.flush()  # whoever reads a pipe wants it now
     if sys.stderr.isatty():
-        _say(f"{_many(len(review.gallery), 'photo')}; Ctrl-C ends it, and all that is decided is kept")
+        say(f"{many(len(review.gallery), 'photo')}; Ctrl-C ends it, and all that is decided is kept")
     if open_ and not webbrowser.open(address):
-        _say("no browser could be opened; open the address yourself")
+        say("no browser could be opened; open the address yourself")
     review.grouping.start()
     try:
         server.serve(app, listening)
     finally:
         pictures.close()
     count = review.counts()
-    typer.echo(", ".join(_many(count[f"{what}s"], what) for what in ("pick", "reject", "choice")))
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _say(message: str) -> None:
-    typer.echo(f"cgiaa: {printable(message)}", err=True)
+    typer.echo(", ".join(many(count[f"{what}s"], what) for what in ("pick", "reject", "choice")))

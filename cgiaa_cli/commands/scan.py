@@ -14,12 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from cgiaa_cli.cache.rows import row_json
+from cgiaa_cli.commands import common as c
 from cgiaa_cli.paths import absolute, printable
 from cgiaa_cli.pipeline import ScanOptions, ScanRow, ScanSummary, run_scan
 
 __all__ = ["progress", "scan", "score_new"]
-
-NOTHING, SOME_FAILED = 1, 3
 
 
 class Format(StrEnum):
@@ -30,16 +29,13 @@ class Format(StrEnum):
 
 
 def scan(
-    # readable: the walk says what it may not read, and goes on with the rest
-    paths: Annotated[list[Path], typer.Argument(help="Folders and photos.", metavar="PATH...", readable=False)],
-    db: Annotated[Path | None, typer.Option(help="The cache.")] = None,
-    model: Annotated[str | None, typer.Option(help="Bundle: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Photos decoded at a time.")] = None,
+    paths: c.Paths,
+    db: c.Db = None,
+    model: c.Model = None,
+    device: c.Device = None,
+    jobs: c.Jobs = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos scored at a time.")] = 16,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Skip names or paths that match, e.g. '*_edit.jpg'; repeatable.")
-    ] = None,
+    exclude: c.Exclude = None,
     recheck: Annotated[
         bool, typer.Option("--recheck", help="Read every file, even if size and time are the same.")
     ] = False,
@@ -72,9 +68,9 @@ def scan(
     if format is Format.summary:
         typer.echo(_line(summary))
     if summary.failed or summary.skipped:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(c.SOME_FAILED)
     if not summary.photos:
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(c.NOTHING)
 
 
 def _print_row(row: ScanRow) -> None:

@@ -44,7 +44,7 @@ def search(  # its parameters are the command line
             "--like", metavar="PHOTO", help="Photos that look like this one; repeatable: like all of them together."
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many photos.", rich_help_panel="Order")] = 50,
+    top: c.Top = 50,
     one_per_group: Annotated[
         bool,
         typer.Option(

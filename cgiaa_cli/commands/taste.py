@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cgiaa_cli.commands.choosing import NAMED, NOTHING, SOME_FAILED, Db, Device, Exclude, Jobs, Model, NoScan
+from cgiaa_cli.commands.choosing import NAMED, Db, Device, Exclude, Jobs, Model, NoScan
+from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, say
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import absolute, escape, printable, unescape
 from cgiaa_cli.taste import kept
@@ -88,7 +89,7 @@ def learn(  # its parameters are the command line
     with Cache.open(db, create=not no_scan) as cache:
         good = _learn(name, bundle, cache, opinions, decided.pairs, measure)
     for path, error in failed:
-        _say(f"{path}: {error}")
+        say(f"{path}: {error}")
     if failed or not good:
         raise typer.Exit(SOME_FAILED if failed else NOTHING)
 
@@ -151,7 +152,7 @@ def _opinions(
     for one in written:
         found |= one
     if not found and paths and not files and not decided.pairs:
-        _say("no photo there has a rating by somebody else than cgiaa")
+        say("no photo there has a rating by somebody else than cgiaa")
     return found, failed
 
 
@@ -182,9 +183,9 @@ def _learn(
 
     rated, paths, unknown = read_rated(cache, cache.scorer_id(*bundle.scorer), opinions, chosen)
     for path in unknown[:NAMED]:
-        _say(f"{path}: rated, but the cache has no scores of it; its rating is left out")
+        say(f"{path}: rated, but the cache has no scores of it; its rating is left out")
     if len(unknown) > NAMED:
-        _say(f"{len(unknown)} rated photos in all have no scores")
+        say(f"{len(unknown)} rated photos in all have no scores")
     with _counted() as done:
         facts = facts_of(rated, paths, measure, done)
     found = fit(rated)
@@ -207,7 +208,7 @@ def _learn(
     _print(taste)
     if not found.kept:
         older = f"; the older taste '{name}' stays" if name in kept.names() else ""
-        _say(f"not kept: the gain is not beyond doubt, so the default stays as good as it is{older}; rate more photos")
+        say(f"not kept: the gain is not beyond doubt, so the default stays as good as it is{older}; rate more photos")
         return False
     kept.save(taste)
     typer.echo(f"kept; use it with: cgiaa rank PATH --taste {name}")
@@ -244,7 +245,7 @@ def list_(json_: JSON = False) -> None:
         try:
             taste = kept.load(name)
         except UsageError as error:
-            _say(str(error))
+            say(str(error))
             continue
         rows.append({"name": name, **_row(taste)})
     if json_:
@@ -258,7 +259,7 @@ def list_(json_: JSON = False) -> None:
             f"{row['name']}  {', '.join(counts)}  gain {gain:+.3f}  {printable(row['model'])}  {row['made'][:10]}"
         )
     if not rows:
-        _say("there is no taste yet; learn one: cgiaa taste learn NAME PATH")
+        say("there is no taste yet; learn one: cgiaa taste learn NAME PATH")
 
 
 def _row(taste: kept.Taste) -> dict[str, Any]:
@@ -306,7 +307,3 @@ def _counted() -> Iterator[Any]:
             sys.stderr.flush()
 
     yield show_count
-
-
-def _say(message: str) -> None:
-    typer.echo(f"cgiaa: {printable(message)}", err=True)

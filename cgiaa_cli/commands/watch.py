@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from cgiaa_cli.cache.rows import row_json
+from cgiaa_cli.commands import common as c
 from cgiaa_cli.commands.scan import progress
 from cgiaa_cli.curation.select import excluder
 from cgiaa_cli.errors import CgiaaError, ExtraMissingError, UsageError
@@ -54,13 +55,11 @@ def watch(
     format: Annotated[
         Format, typer.Option("--format", help="The score and the path, or a line of JSON as `scan` prints it.")
     ] = Format.line,
-    db: Annotated[Path | None, typer.Option(help="The cache.")] = None,
-    model: Annotated[str | None, typer.Option(help="Bundle: a name or a folder.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Photos decoded at a time.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Skip names or paths that match, e.g. '*_edit.jpg'; repeatable.")
-    ] = None,
+    db: c.Db = None,
+    model: c.Model = None,
+    device: c.Device = None,
+    jobs: c.Jobs = None,
+    exclude: c.Exclude = None,
 ) -> None:
     """Score what is new in some folders, then every photo that arrives or changes there, until Ctrl-C (exit 130).
 
