@@ -62,12 +62,19 @@ def test_other_tokenizers_are_refused(
 # --- the verifier ------------------------------------------------------------------------------------------------
 
 EDGES = {name: [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 9.5] for name in ABOUT[:4]}
-HOLDS = {"exposure": {"dark"}, "sharpness": {"sharp"}, "clutter": {"simple", "busy"}}
+HOLDS = {
+    "exposure": {"dark"},
+    "saturation": {"normal"},
+    "palette": {"colour"},
+    "sharpness": {"sharp"},
+    "clutter": {"simple", "busy"},
+}
 
 
 _COMMON = """
     the a is it this photo image light colours colour too dark bright and but soft sharp very focus on subject horizon
-    tilted composition works well here today dull nice shot great your i like of in with not that
+    tilted composition works well here today dull nice shot great your i like of in with not that busy simple good left
+    sharpness background blurred colours no leading lines there are a bit little soft muted flat
 """
 COMMON = frozenset(_COMMON.split())
 
@@ -80,35 +87,43 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("attribute", "text", "reason"),
     [
-        ("The photo is too dark and the light is not great.", None),
-        ("The subject is sharp and the light works.", None),
-        ("The photo is too bright and the colour is dull.", "false"),
-        ("The horizon is tilted and the light is dull.", "unproven"),
-        ("The light is dull here today.", "copy"),
-        ("the light is DULL, here today!", "copy"),
-        ("I like the light in this photo.", "personal"),
-        ("The bird is sharp and the light works.", "foreign"),
-        ("Nice shot, great photo and great image.", "safe"),
-        ("The light is", "unfinished"),
-        ("The light light is dull and dark here.", "unfinished"),
-        ("The light works.", "unfinished"),
-        ("The light is dull and the light is dull here.", "unfinished"),
-        ("The light on the subject works well.", "vague"),
+        ("color_light", "The photo is too dark and not great.", None),
+        ("depth_focus", "The subject is sharp and works well.", None),
+        ("general", "The subject is sharp and the light is nice.", None),
+        ("color_light", "The photo is too bright and dull.", "false"),
+        ("composition", "The simple composition is too busy for this subject.", "foreign"),
+        ("composition", "A simple background in the busy composition.", "false"),  # both hold, but not at once
+        ("composition", "The horizon is tilted and works.", "unproven"),
+        ("composition", "The busy background on the left.", "unproven"),  # on which side nobody measured
+        ("depth_focus", "The subject and the background is sharp.", "unproven"),  # how deep nobody measured
+        ("composition", "The subject is sharp and on the left here.", "unproven"),
+        ("depth_focus", "The busy composition is not great.", "off_topic"),
+        ("depth_focus", "The focus is sharp and the light works.", "off_topic"),
+        ("color_light", "The light on the subject works well.", "vague"),
+        ("general", "The light on the subject works well.", "vague"),
+        ("color_light", "The colours in this photo are nice.", "vague"),  # so are most
+        ("depth_focus", "The focus is a bit sharp here.", "silly"),
+        ("depth_focus", "The focus is nice but the subject is sharp.", "silly"),
+        ("color_light", "The light is dull here today.", "copy"),
+        ("color_light", "the light is DULL, here today!", "copy"),
+        ("color_light", "I like the light in this photo.", "personal"),
+        ("depth_focus", "The bird is sharp and works well.", "foreign"),
+        ("general", "Nice shot, great photo.", "safe"),
+        ("color_light", "The light is", "unfinished"),
+        ("color_light", "The light light is dull and dark here.", "unfinished"),
+        ("color_light", "The light works.", "unfinished"),
+        ("depth_focus", "The sharp subject is great in sharpness.", "unfinished"),
     ],
 )
-def test_reasons_before_the_judge(verifier: Verifier, text: str, reason: str | None) -> None:
-    assert verifier.before_judging("color_light", text, True, HOLDS) == reason
+def test_reasons_before_the_judge(verifier: Verifier, attribute: str, text: str, reason: str | None) -> None:
+    assert verifier.before_judging(attribute, text, True, HOLDS) == reason
 
 
 def test_what_was_cut_off_is_unfinished(verifier: Verifier) -> None:
     cut = verifier.before_judging("color_light", "The photo is too dark and the colour is dull.", False, HOLDS)
     assert cut == "unfinished"
-
-
-def test_a_general_impression_need_not_claim_anything(verifier: Verifier) -> None:
-    assert verifier.before_judging("general", "The light on the subject works well.", True, HOLDS) is None
 
 
 def test_topic_and_tone_after_the_judge(verifier: Verifier) -> None:
@@ -117,12 +132,20 @@ def test_topic_and_tone_after_the_judge(verifier: Verifier) -> None:
         shares[ABOUT.index(name)] = sure
         return shares
 
-    assert verifier.after_judging("composition", about("composition"), 9.8, 0.95) is None
-    assert verifier.after_judging("composition", about("color_light"), 9.8, 0.95) == "off_topic"
-    assert verifier.after_judging("composition", about("composition", 0.4), 9.8, 0.95) == "off_topic"
-    assert verifier.after_judging("composition", about("composition"), 9.8, 0.05) == "tone"
-    assert verifier.after_judging("composition", about("composition"), 2.5, 0.95) == "tone"
-    assert verifier.after_judging("composition", about("composition"), 5.5, 0.5) is None
+    assert verifier.after_judging("composition", "It works well.", about("composition"), 9.8, 0.95) is None
+    assert verifier.after_judging("composition", "It works well.", about("color_light"), 9.8, 0.95) == "off_topic"
+    assert verifier.after_judging("composition", "It works well.", about("composition", 0.4), 9.8, 0.95) == "off_topic"
+    assert verifier.after_judging("composition", "It works well.", about("composition"), 9.8, 0.05) == "tone"
+    assert verifier.after_judging("composition", "It works well.", about("composition"), 2.5, 0.95) == "tone"
+    assert verifier.after_judging("composition", "It works well.", about("composition"), 5.5, 0.5) is None
+    for text, polarity, reason in (
+        ("The focus is sharp.", 9.8, None), ("The focus is sharp.", 2.5, "tone"),
+        ("The subject is not sharp.", 2.5, None), ("The subject is not sharp.", 9.8, "tone"),
+    ):  # fmt: skip
+        found = verifier.after_judging(
+            "depth_focus", text, about("depth_focus"), polarity, 0.95 if polarity > 5 else 0.05
+        )
+        assert found == reason, text
 
 
 def test_the_index_of_copies(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def check(
     kept: list[float] = []
     for i, about, praise in zip(left, *judge.judge([texts[i] for i in left]), strict=True):
         standing = (prompts[i].level - 0.5) / LEVELS
-        reason = verifier.after_judging(prompts[i].attribute, about, float(praise), standing)
+        reason = verifier.after_judging(prompts[i].attribute, texts[i], about, float(praise), standing)
         if reason is None:
             passed.append(i)
             kept.append(float(praise))

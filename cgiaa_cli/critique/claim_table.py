@@ -33,6 +33,16 @@ MEASUREMENTS: dict[str, tuple[str, ...]] = {
     "low_key": (PRESENT, ABSENT),
 }
 
+OWN: dict[str, tuple[str, ...]] = {
+    "color_light": (
+        "exposure", "highlights", "shadows", "contrast", "saturation", "cast", "palette", "silhouette", "high_key",
+        "low_key",
+    ),
+    "composition": ("clutter", "tilt", "placement", "space", "symmetry", "leading_lines", "diagonals"),
+    "depth_focus": ("sharpness", "motion_blur", "noise", "depth"),
+    "general": tuple(MEASUREMENTS),
+}  # fmt: skip
+"""By attribute the measurements that a critique of it may speak of."""
 
 _BE = (
     r"(?:is|are|was|were|looks?|seems?|appears?|feels?|being|comes? out|turned out|has been|have been|"

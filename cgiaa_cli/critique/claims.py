@@ -18,11 +18,21 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from cgiaa_cli.critique.claim_table import MEASUREMENTS, TABLE, Pattern
+from cgiaa_cli.critique.claim_table import MEASUREMENTS, OWN, TABLE, Pattern
 
-__all__ = ["MEASUREMENTS", "Claim", "contradictions", "find_claims", "told"]
+__all__ = ["MEASUREMENTS", "OWN", "Claim", "clash", "contradictions", "find_claims", "merits", "told"]
 
-_TRIVIAL = {("palette", "colour")}  # true of most photos: "nice colours" tells nothing of this one
+# true of most photos: "nice colours", "no leading lines" tell nothing of this one
+_TRIVIAL = {("palette", "colour"), ("saturation", "normal")}
+_MERITS = {
+    ("sharpness", "sharp"), ("noise", "clean"), ("clutter", "simple"), ("placement", "thirds"), ("tilt", "level"),
+    ("symmetry", "present"), ("highlights", "kept"), ("shadows", "open"), ("exposure", "normal"),
+    ("contrast", "normal"),
+}  # fmt: skip
+_FAULTS = {
+    ("sharpness", "soft"), ("noise", "noisy"), ("clutter", "busy"), ("tilt", "tilted"), ("highlights", "clipped"),
+    ("shadows", "blocked"), ("motion_blur", "present"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,22 @@ def contradictions(claims: Iterable[Claim], facts: Mapping[str, Collection[str]]
 
 def told(claims: Iterable[Claim]) -> frozenset[str]:
     """The measurements of which claims tell something that is not true of nearly every photo."""
-    return frozenset(c.measurement for c in claims if (c.measurement, c.value) not in _TRIVIAL)
+    said = (c for c in claims if c.value not in ("", "absent") and (c.measurement, c.value) not in _TRIVIAL)
+    return frozenset(c.measurement for c in said)
+
+
+def merits(claims: Iterable[Claim]) -> int:
+    """How many claims are of what nobody blames, minus those of what nobody praises."""
+    said = [(c.measurement, c.value) for c in claims]
+    return sum(s in _MERITS for s in said) - sum(s in _FAULTS for s in said)
+
+
+def clash(claims: Iterable[Claim]) -> bool:
+    """Whether two claims cannot both be true: "a simple composition and a busy background"."""
+    values: dict[str, frozenset[str]] = {}
+    for claim in claims:
+        values[claim.measurement] = values.get(claim.measurement, claim.values) & claim.values
+    return not all(values.values())
 
 
 # --- negation, wishes, hedges ----------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Settings:
         short: one sentence an attribute instead of up to three.
     """
 
-    candidates: int = 12
+    candidates: int = 20
     seed: int = 0
     short: bool = False
 

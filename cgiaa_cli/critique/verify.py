@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cgiaa_cli.critique.claims import contradictions, find_claims, told
+from cgiaa_cli.critique.claims import OWN, clash, contradictions, find_claims, merits, told
 from cgiaa_cli.critique.judge import ABOUT
 from cgiaa_cli.critique.prompt import LEVELS, level_of
 from cgiaa_cli.critique.safe import is_safe, words
@@ -26,18 +26,19 @@ __all__ = ["REASONS", "Copies", "Verifier", "copy_hash"]
 
 REASONS = (
     "unfinished",  # cut off, too short, too long, repeats itself
+    "silly",  # sets one merit against another, finds too much of what cannot be too much
     "personal",  # speaks of I and you
     "foreign",  # a word that is no critic's: a name, a thing that the photo may not show, no English
     "safe",  # would fit any photo: "nice shot"
     "copy",  # a sentence of the training texts, word for word
     "false",  # a measurement contradicts it
-    "unproven",  # claims what was not measured on this photo
+    "unproven",  # claims what was not measured on this photo, or where in the frame something is
     "vague",  # claims nothing that can be measured and is not true of nearly every photo
-    "off_topic",  # about another attribute
-    "tone",  # praises what scores low, or the other way round
+    "off_topic",  # about another attribute, by the judge or by what it claims
+    "tone",  # praises what scores low, or blames what is a merit, or the other way round
 )
-FEWEST, MOST = 4, 34  # words
-SURE_TOPIC = 0.5  # probability of its own attribute
+FEWEST, MOST = 4, 18  # words
+SURE_TOPIC = 0.6  # probability of its own attribute
 TONE = 2  # levels, of ten, that praise and score may lie apart
 
 _PERSONAL = re.compile(
@@ -48,6 +49,33 @@ _TALK = re.compile(
     r"photographer|iso|raw|photoshop|lightroom|tripod|filter|lens|camera|mm|f/?\d|score[sd]?|posts?|dpc?)\b|[\d#@<>{}\[\]]|\?",
     re.IGNORECASE,
 )
+# where something is and how large, how hard the light is: no measurement says that
+_UNSEEN = re.compile(
+    r"\b(?:left|right|top|bottom|corners?|foreground|sides?|edges?|middle|upper|lower|small\w*|large\w*|big\w*|clos\w+|"
+    r"far|(?:white|black|dark|plain) back\w*|details?|crop\w*|soft light\w*|"
+    r"(?:light\w*|colou?rs?) (?:is|are|seems?|looks?) (?:\w+ ){0,3}(?:soft|harsh|busy|sharp|hot))\b",
+    re.IGNORECASE,
+)
+# English that says nothing: a "but" without a blame on either side, too much of what nobody has too much of
+_BLAME = re.compile(
+    r"\b(?:not|no|\w+n't|too|bit|little|lack\w*|could|might|more|distract\w*|soft|dull|flat|dark|blur\w*|odd|harsh|busy|"
+    r"weak|poor|muted|noisy|tilted|bright|low|empty|despite)\b",
+    re.IGNORECASE,
+)
+_BUT = re.compile(r"\b(?:but|though|although|however|yet)\b", re.IGNORECASE)
+_SILLY = re.compile(
+    r"\b(?:too|a (?:bit|little)) (?:\w+ )?(?:sharp|sharpness|crisp|simple|clean|good|nice|clear|perfect|great)\b|"
+    r"\b(?:but|though) not (?:a |too |that )?(?:bad|distract\w*)|"
+    r"\b(?:too|also|as well|though|and|overall|made|much|is|are|of|however)\.?$",
+    re.IGNORECASE,
+)
+# words of another attribute: "the focus is good and the lighting is nice" is no critique of depth and focus
+_OTHER = {
+    "color_light": re.compile(r"\b(?:focus\w*|sharp\w*|compos\w+|framed|centred)\b", re.IGNORECASE),
+    "composition": re.compile(r"\b(?:colou?rs?|light\w*|focus\w*|sharp\w*|contrast\w*|exposure)\b", re.IGNORECASE),
+    "depth_focus": re.compile(r"\b(?:colou?rs?|light\w*|compos\w+|framed|contrast\w*|exposure)\b", re.IGNORECASE),
+}
+_REPEATED = {"this", "that", "with", "very", "really", "subject", "image", "more"}
 _WHOLE = re.compile(r"[.!]['\")]?$")
 
 
@@ -106,13 +134,15 @@ class Verifier:
         """A reason to drop a text that needs no judge; None: none was found.
 
         Args:
-            attribute: one of `prompt.ATTRIBUTES`; of a general impression no claim is asked.
+            attribute: one of `prompt.ATTRIBUTES`.
             finished: the decoder ended it by itself.
             holds: by measurement the words that hold of the photo, see `facts.words`.
         """
         said = words(text)
         if not finished or not FEWEST <= len(said) <= MOST or not _WHOLE.search(text) or _stutters(said):
             return "unfinished"
+        if _SILLY.search(text) or (_BUT.search(text) and not _BLAME.search(text)):
+            return "silly"
         if _PERSONAL.search(text):
             return "personal"
         if _TALK.search(text) or any(word not in self.common for word in said):
@@ -122,15 +152,21 @@ class Verifier:
         if self.copies is not None and text in self.copies:
             return "copy"
         claims = find_claims(text)
-        if contradictions(claims, holds):
+        if contradictions(claims, holds) or clash(claims):
             return "false"
-        if any(claim.measurement not in holds for claim in claims):
+        if any(claim.measurement not in holds for claim in claims) or _UNSEEN.search(text):
             return "unproven"
-        if not told(claims) and attribute != "general":
-            return "vague"
-        return None
+        if attribute == "depth_focus" and "background" in said and "depth" not in told(claims):
+            return "unproven"
+        if any(claim.measurement not in OWN[attribute] for claim in claims):
+            return "off_topic"
+        if attribute in _OTHER and _OTHER[attribute].search(text):
+            return "off_topic"
+        return None if told(claims) else "vague"
 
-    def after_judging(self, attribute: str, about: NDArray[np.float32], polarity: float, standing: float) -> str | None:
+    def after_judging(
+        self, attribute: str, text: str, about: NDArray[np.float32], polarity: float, standing: float
+    ) -> str | None:
         """A reason to drop a text, by what the judge said of it.
 
         Args:
@@ -141,12 +177,12 @@ class Verifier:
         if float(about[ABOUT.index(attribute)]) < SURE_TOPIC:
             return "off_topic"
         wanted = 1 + min(LEVELS - 1, int(standing * LEVELS))
-        if abs(level_of(polarity, self.edges[attribute]) - wanted) > TONE:
-            return "tone"
-        return None
+        level, merit = level_of(polarity, self.edges[attribute]), merits(find_claims(text))
+        blames_merit, praises_fault = merit > 0 and level <= LEVELS // 2, merit < 0 and level > LEVELS // 2
+        return "tone" if abs(level - wanted) > TONE or blames_merit or praises_fault else None
 
 
 def _stutters(words: list[str]) -> bool:
-    """Whether a word stands twice in a row, or a run of three comes back."""
-    runs = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
-    return any(a == b for a, b in itertools.pairwise(words)) or len(set(runs)) < len(runs)
+    """Whether it says a thing twice: two words of some length that begin alike ("sharp", "sharpness")."""
+    long = [word[:5] for word in words if len(word) > 3 and word not in _REPEATED]
+    return any(a == b for a, b in itertools.pairwise(words)) or len(set(long)) < len(long)

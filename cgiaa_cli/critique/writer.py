@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgiaa_cli.critique.claims import find_claims, told
+from cgiaa_cli.critique.claims import OWN, find_claims, told
 from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.facts import Facts, words
 from cgiaa_cli.critique.judge import ABOUT, TextJudge
@@ -27,6 +27,20 @@ __all__ = ["Writer", "load_writer"]
 EXPERTS, COPIES = "experts.json", "copies.bin"
 
 
+# what experts are not told: read beside photos, more than half of what was measured was no leading line, and a frame
+# without a plain area is not one that its subject fills
+_UNSURE = {"leading_lines": {"present", "absent"}, "space": {"filled"}}
+_MEANT = {
+    "night": {"exposure", "shadows", "contrast", "saturation"},
+    "low_key": {"exposure", "shadows", "contrast", "saturation"},
+    "silhouette": {"exposure", "shadows"},
+    "high_key": {"exposure", "highlights", "contrast"},
+    "white_ground": {"exposure", "highlights"},
+    "bokeh": {"depth"},
+    "panning": {"motion_blur", "depth"},
+    "black_and_white": {"saturation", "cast"},
+}
+"""By kind of photo the measurements that tell nothing against it: a night is dark."""
 SENTENCES = 3
 """Texts of different claims that a full critique is put together from, at most."""
 
@@ -56,7 +70,10 @@ class Writer:
     ) -> None:
         self._decoders = decoders
         self._tokenizer = tokenizer
-        self._plans = plans
+        self._plans = {
+            name: [[(facts, n) for facts, n in level if all(m in OWN[name] for m, _ in facts)] for level in levels]
+            for name, levels in plans.items()
+        }
         self._judge = judge
         self._verifier = verifier
 
@@ -77,7 +94,7 @@ class Writer:
             count: candidates of each attribute.
             short: one candidate; else up to `SENTENCES` that claim different things.
         """
-        holds = words(facts)
+        holds = _told(facts)
         dice = np.random.default_rng(seed)
         prompts = {name: self._prompts(name, standings[name], holds, count, dice, short) for name in ATTRIBUTES}
         drawn = self._draw(prompts, scores, seed)
@@ -94,7 +111,7 @@ class Writer:
         about, polarity = self._judge.judge([candidate.text for _, candidate in left])
         passed: dict[str, list[_Text]] = {name: [] for name in ATTRIBUTES}
         for (name, candidate), topic, praise in zip(left, about, polarity, strict=True):
-            reason = self._verifier.after_judging(name, topic, float(praise), standings[name])
+            reason = self._verifier.after_judging(name, candidate.text, topic, float(praise), standings[name])
             if reason is not None:
                 dropped[name][reason] += 1
                 continue
@@ -103,7 +120,7 @@ class Writer:
                 _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
             )
         return {
-            name: (_together(texts, 1 if short else SENTENCES), dict(sorted(dropped[name].items())))
+            name: (_together(texts, 1 if short else SENTENCES, dice), dict(sorted(dropped[name].items())))
             for name, texts in passed.items()
         }
 
@@ -118,7 +135,7 @@ class Writer:
     ) -> list[Prompt]:
         level = 1 + min(LEVELS - 1, int(standing * LEVELS))
         plans = self._plans[name][level - 1]
-        lengths = ("short",) if short else ("short", "medium", "medium")
+        lengths = ("short",) if short else ("short", "medium")
         return [Prompt(name, level, lengths[i % len(lengths)], choose_facts(plans, holds, dice)) for i in range(count)]
 
     def _draw(self, prompts: Mapping[str, list[Prompt]], scores: Scores, seed: int) -> dict[str, list[Candidate]]:
@@ -134,16 +151,24 @@ class Writer:
         return found
 
 
-def _together(texts: Sequence[_Text], most: int) -> str:
-    """The best text, and the best of those that claim something else; at most so many. Nothing of nothing.
+def _told(facts: Facts) -> dict[str, set[str]]:
+    """By measurement the values that an expert may speak of."""
+    meant = set[str]().union(*(_MEANT.get(kind, set()) for kind in facts.kinds))
+    sure = {m: values - _UNSURE.get(m, set()) for m, values in words(facts).items() if m not in meant}
+    return {m: values for m, values in sure.items() if values}
 
-    Texts that say something of this photo come before those that do not; then the likelier.
+
+def _together(texts: Sequence[_Text], most: int, dice: np.random.Generator) -> str:
+    """One of the likelier half of the texts, and others of it that claim something else; at most so many.
+
+    Not always the likeliest: what a decoder finds likeliest it would say of every photo.
     """
+    likely = sorted(texts, key=lambda text: text.likelihood, reverse=True)[: max(SENTENCES, (len(texts) + 1) // 2)]
     chosen: list[_Text] = []
-    for text in sorted(texts, key=lambda t: (min(len(t.stated), 2), t.likelihood), reverse=True):
+    for i in dice.permutation(len(likely)):
         said = frozenset[str]().union(*(c.stated for c in chosen))
-        if len(chosen) < most and (not chosen or (text.stated and not text.stated & said)):
-            chosen.append(text)
+        if len(chosen) < most and not likely[i].stated & said:
+            chosen.append(likely[i])
     return " ".join(text.text for text in chosen)
 
 
