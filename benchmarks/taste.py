@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from cgiaa_cli import bundles
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.paths import absolute, escape
-from cgiaa_cli.pipeline import run_scan
+from cgiaa_cli.pipeline import ScanOptions, run_scan
 from cgiaa_cli.review.pairs import Asked, next_pair
 from cgiaa_cli.taste.explain import likings
 from cgiaa_cli.taste.learn import Rated, learn, srcc
@@ -74,7 +74,7 @@ def read(folder: Path, db: Path) -> Set:
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         rows = {row["file"]: float(row["beauty_mean_1_7"]) for row in csv.DictReader(file)}
     images = absolute(folder / "images")
-    run_scan([images], db)
+    run_scan(ScanOptions([images], db))
     with Cache.open(db) as cache:
         scorer = cache.scorer_id(*bundles.load(verify=False).scorer)
         photos, paths, unknown = read_rated(

@@ -51,7 +51,20 @@ FILL_SECONDS = 0.1  # how long a batch waits to become full
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """What to scan and how; `run_scan` explains each."""
+    """What to scan and how.
+
+    Attributes:
+        paths: folders and files.
+        db: the cache; None: `cache.store.default_path()`.
+        model: name or folder of the bundle; None: the one in use.
+        device: `auto`, `cpu` or `cuda`; None: as the config file says, else `auto`.
+        jobs: photos decoded at a time; None: as the config file says, else one per usable CPU.
+        batch_size: photos the network scores at a time.
+        exclude: patterns of names and paths, see `library.walk.walk`.
+        recheck: read and hash every file, also those whose size and time did not change.
+        retry_failed: try again the photos that failed and did not change since.
+        max_pixels: refuse larger photos; None: `imaging.decode`'s limit.
+    """
 
     paths: Sequence[Path]
     db: Path | None = None
@@ -119,36 +132,17 @@ OnRow = Callable[[ScanRow], None]
 
 
 def run_scan(
-    paths: Sequence[Path],
-    db: Path | None = None,
-    model: str | None = None,
-    device: str | None = None,
+    options: ScanOptions,
     *,
-    jobs: int | None = None,
-    batch_size: int = 16,
-    exclude: Sequence[str] = (),
-    recheck: bool = False,
-    retry_failed: bool = False,
-    max_pixels: int | None = None,
     leave: Callable[[Found], bool] | None = None,
     on_row: OnRow | None = None,
     on_new: OnRow | None = None,
     on_failure: OnRow | None = None,
     on_progress: Callable[[ScanSummary], None] | None = None,
 ) -> ScanSummary:
-    """Score all photos below `paths` that the cache has no scores of.
+    """Score all photos below the paths that the cache has no scores of.
 
     Args:
-        paths: folders and files.
-        db: the cache; None: `cache.store.default_path()`.
-        model: name or folder of the bundle; None: the one in use.
-        device: `auto`, `cpu` or `cuda`; None: as the config file says, else `auto`.
-        jobs: photos decoded at a time; None: as the config file says, else one per usable CPU.
-        batch_size: photos the network scores at a time.
-        exclude: patterns of names and paths, see `library.walk.walk`.
-        recheck: read and hash every file, also those whose size and time did not change.
-        retry_failed: try again the photos that failed and did not change since.
-        max_pixels: refuse larger photos; None: `imaging.decode`'s limit.
         leave: tells of a photo whether it is left for another scan.
         on_row: called for every photo, once it is in the cache, in the caller's thread. Unchanged photos are
             read from the cache for it, which a rescan otherwise does not do.
@@ -162,15 +156,14 @@ def run_scan(
         CacheError: the cache cannot be read or written; what was written before stays.
         KeyboardInterrupt: after what was finished has been written.
     """
-    options = ScanOptions(paths, db, model, device, jobs, batch_size, exclude, recheck, retry_failed, max_pixels)
-    bundle = bundles.load(model)
-    wanted = device or read_config().device or "auto"
+    bundle = bundles.load(options.model)
+    wanted = options.device or read_config().device or "auto"
     # a rescan may have nothing to score, and starting a session takes longer; but CUDA is a promise
     engine = open_engine(bundle, wanted) if wanted == "cuda" else None
     found = _walk(options)
     if leave is not None:
         found = (item for item in found if hasattr(item, "reason") or not leave(item))
-    with Cache.open(db) as cache:
+    with Cache.open(options.db) as cache:
         scan = _Scan(cache, bundle, options, lambda: engine or open_engine(bundle, wanted))
         scan.on_row, scan.on_new, scan.on_failure, scan.on_progress = on_row, on_new, on_failure, on_progress
         return scan.run(found)

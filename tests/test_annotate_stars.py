@@ -9,7 +9,7 @@ import pytest
 from cgiaa_cli.annotate.stars import DEFAULT_STARS, Library, library, parse_labels, parse_stars
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.errors import UsageError
-from cgiaa_cli.pipeline import run_scan
+from cgiaa_cli.pipeline import ScanOptions, run_scan
 
 
 def test_percentiles() -> None:
@@ -57,9 +57,10 @@ def test_labels() -> None:
 def test_library_of_a_cache(photos: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     db = tmp_path / "cache.sqlite"
     (photos / "copy.jpg").write_bytes((photos / "bright.jpg").read_bytes())
-    run_scan([photos], db, str(tiny_bundle), "cpu")
+    options = ScanOptions([photos], db, str(tiny_bundle), "cpu")
+    run_scan(options)
     (photos / "dark.jpg").unlink()
-    run_scan([photos], db, str(tiny_bundle), "cpu")
+    run_scan(options)
     with Cache.open(db) as cache:
         found = library(cache, 1)
         assert len(found.scores) == 8 and list(found.scores) == sorted(found.scores)

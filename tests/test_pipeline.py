@@ -63,8 +63,9 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
 @pytest.fixture
 def scan(tmp_path: Path, photos: Path, tiny_bundle: Path) -> Scan:
     def run(*paths: Path, **options: Any) -> ScanSummary:
-        options = {"db": tmp_path / "cache.sqlite", "model": str(tiny_bundle), "jobs": 2} | options
-        return run_scan(paths or (photos,), **options)
+        told = {name: options.pop(name) for name in list(options) if name == "leave" or name.startswith("on_")}
+        how = {"db": tmp_path / "cache.sqlite", "model": str(tiny_bundle), "jobs": 2} | options
+        return run_scan(ScanOptions(paths or (photos,), **how), **told)
 
     return run
 

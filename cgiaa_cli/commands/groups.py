@@ -26,7 +26,7 @@ from cgiaa_cli.curation.output import _bold, _folder_prefix
 from cgiaa_cli.curation.select import Hit, Selection, select
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import printable
-from cgiaa_cli.pipeline import ScanRow, run_scan
+from cgiaa_cli.pipeline import ScanOptions, ScanRow, run_scan
 
 __all__ = ["groups"]
 
@@ -102,7 +102,8 @@ def groups(
     if not no_scan:
         with progress(paths, excluded) as shows:
             tell = partial(_note_row, note)
-            run_scan(paths, db, model, device, jobs=jobs, exclude=excluded, on_failure=tell, on_progress=shows)
+            options = ScanOptions(paths, db, model, device, jobs, exclude=excluded)
+            run_scan(options, on_failure=tell, on_progress=shows)
     bundle = bundles.load(model, verify=False)  # the network itself is not run from here on
     with Cache.open(db, create=not no_scan) as cache:
         photos = _photos(cache, bundle, Selection(paths, exclude=excluded), note, look=not no_scan)

@@ -49,18 +49,10 @@ def scan(
 ) -> None:
     """Score photos into the cache. Exit 1 if there is no photo, 3 if some failed or were skipped."""
     excluded = exclude or []
+    options = ScanOptions(paths, db, model, device, jobs, batch_size, excluded, recheck, retry_failed, max_pixels)
     with progress(paths, excluded) as on_progress:
         summary = run_scan(
-            paths,
-            db,
-            model,
-            device,
-            jobs=jobs,
-            batch_size=batch_size,
-            exclude=excluded,
-            recheck=recheck,
-            retry_failed=retry_failed,
-            max_pixels=max_pixels,
+            options,
             on_row=_print_row if format is Format.jsonl else None,
             on_failure=_say_failure,
             on_progress=on_progress,
@@ -97,7 +89,7 @@ def score_new(options: ScanOptions) -> list[dict[str, Any]]:
             skipped.append(row_json(row.record))
 
     with progress(options.paths, options.exclude) as on_progress:
-        run_scan(**vars(options), on_failure=note, on_progress=on_progress)
+        run_scan(options, on_failure=note, on_progress=on_progress)
     return skipped
 
 

@@ -7,9 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -21,7 +23,7 @@ from cgiaa_cli.errors import CgiaaError, ExtraMissingError, UsageError
 from cgiaa_cli.library.settle import Settling, group_key
 from cgiaa_cli.library.walk import Found, is_passed_by, walk
 from cgiaa_cli.paths import absolute, escape, printable
-from cgiaa_cli.pipeline import ScanRow, ScanSummary, run_scan
+from cgiaa_cli.pipeline import ScanOptions, ScanRow, ScanSummary, run_scan
 
 __all__ = ["watch"]
 
@@ -69,19 +71,18 @@ def watch(
     changes = _changes(roots, poll, settle)
     excluded = excluder(roots, exclude or ())
     settling = Settling(settle)
-    how: dict[str, Any] = {"db": db, "model": model, "device": device, "jobs": jobs, "on_failure": _say_failure}
-    how["on_new"] = _print_json if format is Format.jsonl else _print_line
+    options = ScanOptions(roots, db, model, device, jobs, exclude=exclude or ())
+    print_new = _print_json if format is Format.jsonl else _print_line
+    score = partial(run_scan, on_new=print_new, on_failure=_say_failure)
 
     next(changes)  # from here on nothing is missed, so the scan may take its time
     with progress(roots, exclude or ()) as on_progress:
-        _say_start(
-            run_scan(roots, exclude=exclude or (), leave=_unfinished(settling, settle), on_progress=on_progress, **how)
-        )
+        _say_start(score(options, leave=_unfinished(settling, settle), on_progress=on_progress))
     for changed in changes:
         for path in changed:
             if not excluded(escape(path)) and not _is_passed_by(path, roots):
                 settling.touch(path)
-        _while_there(lambda photos: run_scan(photos, **how), _photos(settling, excluded))
+        _while_there(lambda photos: score(replace(options, paths=photos, exclude=())), _photos(settling, excluded))
 
 
 def _roots(paths: Sequence[Path]) -> list[Path]:

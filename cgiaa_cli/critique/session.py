@@ -30,7 +30,7 @@ from cgiaa_cli.inference.crops import Crop, best_crop
 from cgiaa_cli.inference.engine import CROP, Engine
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import absolute, escape, unescape
-from cgiaa_cli.pipeline import ScanRow, ScanSummary, open_engine, run_scan
+from cgiaa_cli.pipeline import ScanOptions, ScanRow, ScanSummary, open_engine, run_scan
 
 __all__ = ["ACTIONS", "Session", "candidates", "critique_rows", "overlay", "write_copies", "write_overlay"]
 
@@ -103,12 +103,7 @@ class Session:
                 found.append(row.path)
 
         run_scan(
-            paths,
-            self.db,
-            self.model,
-            self.device,
-            jobs=self.jobs,
-            exclude=self.exclude,
+            ScanOptions(paths, self.db, self.model, self.device, self.jobs, exclude=self.exclude),
             on_row=keep,
             on_failure=lambda row: note(row.path, str(row.error)),
             on_progress=on_progress,
