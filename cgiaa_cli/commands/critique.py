@@ -15,6 +15,7 @@ import typer
 
 from cgiaa_cli.commands import common as c
 from cgiaa_cli.commands.scan import progress
+from cgiaa_cli.critique.critic import Settings
 from cgiaa_cli.critique.session import ACTIONS, Session, critique_rows, write_copies, write_overlay
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import escape, printable
@@ -56,7 +57,7 @@ def critique(
     style: Annotated[Style, typer.Option(help="One sentence an attribute, or up to three.")] = Style.full,
     format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.text,
     seed: Annotated[int, typer.Option(help="Draws other texts; the same seed gives the same.")] = 0,
-    candidates: Annotated[int, typer.Option(min=0, help="Texts written for each attribute, to choose from.")] = 12,
+    candidates: Annotated[int, typer.Option(min=0, help="Texts written for each attribute, to choose from.")] = Settings.candidates,
     save_overlay: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the evidence on the photo; a folder for several.")
     ] = None,

@@ -45,7 +45,7 @@ class Settings:
         short: one sentence an attribute instead of up to three.
     """
 
-    candidates: int = 20
+    candidates: int = 16
     seed: int = 0
     short: bool = False
 

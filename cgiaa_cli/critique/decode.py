@@ -23,6 +23,7 @@ __all__ = ["Candidate", "Decoder", "OnnxDecoder", "Sampling", "beam", "open_netw
 
 Array = NDArray[Any]
 _NEVER = np.float32(-1e9)
+HEAD = 64  # tokens that are sorted: nearly always the whole nucleus
 
 
 class Decoder(Protocol):
@@ -320,10 +321,13 @@ def _draw(logits: Array, sampling: Sampling, random: np.random.Generator) -> int
     scaled = logits.astype(np.float64) / sampling.temperature
     shares = np.exp(scaled - scaled.max())
     shares /= shares.sum()
-    order = np.argsort(-shares, kind="stable")
-    inside = int(np.searchsorted(np.cumsum(shares[order]), sampling.top_p)) + 1
-    nucleus = order[:inside]
-    return int(random.choice(nucleus, p=shares[nucleus] / shares[nucleus].sum()))
+    order = np.argpartition(-shares, min(HEAD, len(shares) - 1))[:HEAD]
+    if shares[order].sum() < sampling.top_p:
+        order = np.arange(len(shares))
+    order = order[np.argsort(-shares[order], kind="stable")]
+    sums = np.cumsum(shares[order])
+    inside = int(np.searchsorted(sums, sampling.top_p))
+    return int(order[np.searchsorted(sums[:inside], random.random() * sums[min(inside, len(sums) - 1)], side="right")])
 
 
 def _log_softmax(logits: Array) -> Array:
