@@ -57,7 +57,9 @@ def critique(
     style: Annotated[Style, typer.Option(help="One sentence an attribute, or up to three.")] = Style.full,
     format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.text,
     seed: Annotated[int, typer.Option(help="Draws other texts; the same seed gives the same.")] = 0,
-    candidates: Annotated[int, typer.Option(min=0, help="Texts written for each attribute, to choose from.")] = Settings.candidates,
+    candidates: Annotated[
+        int, typer.Option(min=0, help="Texts written for each attribute, to choose from.")
+    ] = Settings.candidates,
     save_overlay: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the evidence on the photo; a folder for several.")
     ] = None,
