@@ -14,8 +14,6 @@ from cgiaa_training.recipe import load_recipe
 from cgiaa_training.run import make_context, run_stages
 from torch import Tensor, nn
 
-from cgiaa_cli import bundles
-
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -71,8 +69,8 @@ def test_compiled_and_channels_last_it_learns_the_same(tmp_path: Path) -> None:
     assert float(compiled[-1]) == pytest.approx(float(plain[-1]), rel=0.2)
 
 
-def test_the_whole_recipe_leaves_a_bundle(tmp_path: Path) -> None:
+def test_every_stage_that_learns_does_so_there(tmp_path: Path) -> None:
     context = make_context(load_recipe("tiny"), None, tmp_path / "run", "cuda")
-    run_stages(context, context.recipe.stages)
-    assert bundles.load(str(tmp_path / "run")).text
-    assert all(context.record(stage)["device"] == "cuda" for stage in context.recipe.stages)  # type: ignore[index]
+    learning = [stage for stage in context.recipe.stages if stage != "export"]  # which works on the CPU everywhere
+    run_stages(context, learning)
+    assert all(context.record(stage)["device"] == "cuda" for stage in learning)  # type: ignore[index]
