@@ -4,7 +4,8 @@
 
 Makes a synthetic cache with the program's own schema in a temporary folder (with FOLDER, in it, to be used
 again), runs the command as a process of its own, and prints a Markdown table: the best of some runs, because
-the rest is noise of the machine. The first run of each case is not counted: it warms the page cache.
+the rest is noise of the machine. The first run of each case is not counted: it warms the page cache, and the first with
+--taste makes the matrix beside the cache.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import numpy as np
 
 from cgiaa_cli.bundles import About, load, write_bundle
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.taste.kept import Taste, save
+from cgiaa_cli.taste.learn import SCORES, Head
 
 FOLDERS = 2000
 CHUNK = 10_000
@@ -41,6 +44,9 @@ CASES: dict[str, list[str]] = {
     "--where, one in 16,667": ["--where", "iso = 1601"],
     "--by technical --where, one in 6": ["--by", "technical", "--where", "iso >= 1600 and lens ~ '35mm'"],
     "--diverse": ["--diverse"],
+    "--taste": ["--taste", "benchmark"],
+    "--taste --where, one in 6": ["--taste", "benchmark", "--where", "iso >= 1600 and lens ~ '35mm'"],
+    "--taste --diverse": ["--taste", "benchmark", "--diverse"],
     "--since 2024 --min technical=7": ["--since", "2024", "--min", "technical=7"],
     "--until 2010 --min technical=7.5, one in 4,000": ["--until", "2010", "--min", "technical=7.5"],
     "--weight composition=1 --weight technical=2 --min score=5": [
@@ -65,6 +71,8 @@ def main() -> None:
             began = time.monotonic()
             make_cache(db, options.photos, options.dim, load(str(bundle)).scorer)
             print(f"made {db.stat().st_size / 1e9:.2f} GB in {time.monotonic() - began:.0f} s", file=sys.stderr)
+        os.environ["XDG_DATA_HOME"] = str(folder / "data")
+        make_taste(load(str(bundle)).scorer, options.dim)
         report(db, bundle, options.runs)
 
 
@@ -72,6 +80,15 @@ def make_bundle(folder: Path) -> Path:
     """A bundle without a network: with --no-scan nothing is run."""
     write_bundle(folder, About("benchmark", "1", "none", 0, [], [], {}), {"encoder.onnx": b"not a network"})
     return folder
+
+
+def make_taste(scorer: tuple[str, str, str], dim: int) -> None:
+    """A taste at random, in which the embedding counts for about as much as the scores."""
+    random = np.random.default_rng(1)
+    vector, scores = random.normal(size=dim), random.normal(0.5, 0.3, len(SCORES)) / 2
+    scores[SCORES.index("complexity")] = 0
+    head = Head(vector, scores, 0.0)
+    save(Taste("benchmark", scorer, "2025-01-01T00:00:00+00:00", 100, {}, (), head))
 
 
 def make_cache(db: Path, photos: int, dim: int, scorer_key: tuple[str, str, str]) -> None:

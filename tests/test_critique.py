@@ -19,7 +19,7 @@ from cgiaa_cli.critique.advice import advise, exposure_change, largest_level_box
 from cgiaa_cli.critique.apply import improved, save_copy
 from cgiaa_cli.critique.claims import contradictions, find_claims
 from cgiaa_cli.critique.compare import Candidate, compare, confidence
-from cgiaa_cli.critique.compose import compose, compose_general
+from cgiaa_cli.critique.compose import compose, compose_general, evidence_for
 from cgiaa_cli.critique.critic import Critic, Settings
 from cgiaa_cli.critique.facts import words
 from cgiaa_cli.critique.judge import Tone
@@ -109,6 +109,20 @@ def test_composed_texts_claim_nothing_that_the_measurements_rule_out() -> None:
     grey = facts(example("coffee").convert("L").convert("RGB"))
     texts = [compose("color_light", 0.5, observe(grey), seed, holds=words(grey))[0] for seed in range(40)]
     assert not any(contradictions(find_claims(text), words(grey)) or "olour" in text for text in texts)
+
+
+def test_what_was_measured_stands_behind_what_the_experts_wrote() -> None:
+    here = facts(example("coffee"))
+    observations, holds = observe(here), words(here)
+    said = "The focus is spot on."
+    told_of = set()
+    for seed in range(20):
+        text, told = evidence_for(said, "depth_focus", 0.95, observations, seed, holds=holds)
+        assert text.startswith(f"{said} ") and text.count(".") == 2 and not contradictions(find_claims(text), holds)
+        assert [o.attribute for o in told] == ["depth_focus"] and told[0].merit >= 0
+        told_of.add(told[0].measurement)
+    assert "sharpness" not in told_of, "the text says that itself"
+    assert evidence_for(said, "depth_focus", 0.95, [], 1, holds=holds) == (said, [])
 
 
 def test_focus_that_scores_low_is_not_praised() -> None:

@@ -70,7 +70,7 @@ def test_the_limits_of_likeness_hold_and_are_narrow(cache: Cache, dim: int) -> N
     random = np.random.default_rng(0)
     vectors = unit(random.normal(size=(400, dim)).astype(np.float32) ** 3)
     vectors[7] = 0
-    matrix = module._rounded([(i, i) for i in range(400)], vectors)
+    matrix = module._rounded([(i, i, None, *[0] * 8) for i in range(400)], vectors)
     for query in (vectors[3], unit(np.ones((1, dim), np.float32)).ravel(), np.eye(dim, dtype=np.float32)[0]):
         likeness, off = matrix.likeness(query)
         assert (np.abs(likeness - vectors.astype(np.float64) @ query) <= off).all() and off.max() < 0.03
@@ -108,6 +108,7 @@ def test_the_matrix_is_made_once_and_extended(cache: Cache, monkeypatch: pytest.
     scorer = cache.scorer_id("b", "1", "p")
     matrix = open_matrix(cache, scorer)
     assert matrix.rows["id"].tolist() == list(range(1, 31)) and np.allclose(read(matrix), first, atol=1e-2)
+    assert matrix.rows["scores"].tolist() == [[key % 10, 1, 5, 5, 5, 5, 5, 50] for key in range(1, 31)]
     assert len(files(cache)) == 1 and isinstance(matrix.codes, np.memmap)
     (path,) = cache.path.parent.glob("*.npy")
     before = path.stat().st_ino

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from sidecars import LIGHTROOM
 from cgiaa_cli.annotate.plan import Annotation
 from cgiaa_cli.annotate.xmp import EMBEDDED, merge
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.curation import search, select
+from cgiaa_cli.curation.select import Selection
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import escape
 from cgiaa_cli.taste import kept
@@ -410,6 +413,56 @@ def test_of_very_many_ratings_some_are_learnt_from(tmp_path: Path, monkeypatch: 
     numbers = [int(Path(path).name[:2]) for path in paths]
     assert found.ratings.tolist() == [i + 0.5 for i in numbers]  # a content has the mean of its ratings
     assert found.scores == pytest.approx(rated.scores[numbers]) and numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize("few", [10**6, 0])
+@pytest.mark.parametrize("where", [None, "iso = 3", "iso = 3 and score > 6"])
+@pytest.mark.parametrize(
+    ("limit", "worst_first", "strength"),
+    [(5, False, 4), (7, True, 4), (1000, False, 0.01), (9, False, 0), (None, True, 1)],
+)
+def test_the_order_by_taste_is_that_of_every_rating(
+    tmp_path: Path,
+    few: int,
+    where: str | None,
+    limit: int | None,
+    worst_first: bool,
+    strength: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(select, "FEW_FILES", few)
+    monkeypatch.setattr(search, "FIRST", 3)
+    rated, _ = made(200)
+    vectors = rated.vectors.astype("<f2")
+    vectors[150:170], rated.scores[150:170] = vectors[:20], rated.scores[:20]  # equal ratings
+    vectors[190:] = 0  # ten without an embedding
+    random = np.random.default_rng(1)
+    head = Head(strength * random.normal(size=12), random.normal(size=len(SCORES)), -2.5)
+    order = photos_module.ByTaste("mine")
+    order._kept = replace(taste(), head=head)
+    lengths = np.linalg.norm(vectors.astype(float), axis=1, keepdims=True)
+    values = head(vectors.astype(float) / np.where(lengths > 0, lengths, 1), rated.scores)
+    wanted: list[tuple[float, str, int]] = []
+    with Cache.open(tmp_path / "c.sqlite") as cache:
+        scorer = cache.scorer_id("b", "1", "p")
+        with cache.transaction() as conn:
+            for i in random.permutation(200).tolist():  # the matrix lies in another order than the scores
+                conn.execute("INSERT INTO contents(id, hash, iso) VALUES (?, ?, ?)", (i + 1, f"{i}", i % 5))
+                row = [scorer, i + 1, *map(float, rated.scores[i]), "[]"]
+                conn.execute(f"INSERT INTO scores VALUES ({','.join('?' * 11)})", row)
+                vector = vectors[i].tobytes() if i < 190 else b""
+                conn.execute("INSERT INTO embeddings VALUES (?, ?, 12, ?)", (scorer, i + 1, vector))
+                for copy in "ab"[: 1 + (i % 7 == 0)]:
+                    path = f"/p/{i * 37 % 200:03}{copy}.jpg"
+                    conn.execute(
+                        "INSERT INTO files(path, content_id, size, companions) VALUES (?, ?, 1, '[]')", (path, i + 1)
+                    )
+                    if where is None or (i % 5 == 3 and ("score" not in where or rated.scores[i, 0] > 6)):
+                        wanted.append((float(values[i]) * (1 if worst_first else -1), path, i + 1))
+        hits = order.hits(cache, scorer, Selection([Path("/p")], where=where, worst_first=worst_first), limit)
+    wanted = sorted((round(value, 4), path, key) for value, path, key in wanted)[:limit]
+    assert [(hit.path, hit.content_id) for hit in hits] == [(path, key) for _, path, key in wanted]
+    assert [hit.value for hit in hits] == pytest.approx([values[key - 1] for _, _, key in wanted], abs=1e-5)
 
 
 def test_what_does_not_beat_the_default_is_not_kept(run_cli: RunCli, library: tuple[Path, Path]) -> None:

@@ -1,9 +1,10 @@
-"""All vectors of a scorer as one matrix of bytes in a file beside the cache, for searches that look at every photo.
+"""All vectors of a scorer as one matrix of bytes in a file beside the cache, for orders that look at every photo.
 
 A byte for each number, and what rounding to it costs: from these comes a similarity with every photo and how far it can
 be off at most, so that only the few that may be among the most alike have to be compared exactly. A quarter of float32
-is a quarter of the time: reading the matrix is all that a search does. The file holds nothing that the cache does not:
-it may be deleted, `cgiaa cache prune` does so, and the next search makes it.
+is a quarter of the time: reading the matrix is all that a search does. The scores are there, too: to read them from the
+cache takes thirty times as long. The file holds nothing that the cache does not: it may be deleted, `cgiaa cache prune`
+does so, and the next search makes it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.inference.product import LARGEST, products
+from cgiaa_cli.inference.scores import SCORES
 
 __all__ = ["Matrix", "Place", "drop_matrices", "open_matrix", "unit", "unpack"]
 
@@ -37,6 +39,7 @@ _ROW = np.dtype(
         ("id", "<i8"),  # of the content
         ("scale", "<f4"),  # of a step of its bytes
         ("off", "<f4"),  # length of what rounding took away
+        ("scores", "<f4", len(SCORES)),
     ]
 )
 Floats = NDArray[np.float32]
@@ -46,7 +49,7 @@ Place = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Matrix:
-    """Vectors of length 1 or 0, rounded: (N, D) bytes, and N rows of `row`, `id`, `scale` and `off`."""
+    """Vectors of length 1 or 0, rounded: (N, D) bytes, and N rows of `_ROW`."""
 
     codes: NDArray[np.uint8]
     rows: NDArray[Any]
@@ -162,8 +165,9 @@ def _size(cache: Cache, scorer: int) -> int:
 def _new(cache: Cache, scorer: int, last: int, size: int, place: Place | None) -> Iterator[Matrix]:
     """What comes after rowid `last`, in order, a piece at a time."""
     text = (
-        "SELECT rowid, content_id, vector FROM embeddings NOT INDEXED "
-        "WHERE rowid > ? AND scorer_id = ? ORDER BY rowid LIMIT ?"
+        f"SELECT e.rowid, e.content_id, e.vector, {', '.join(f's.{name}' for name in SCORES)} "
+        "FROM embeddings e NOT INDEXED LEFT JOIN scores s ON s.scorer_id = e.scorer_id AND s.content_id = e.content_id "
+        "WHERE e.rowid > ? AND e.scorer_id = ? ORDER BY e.rowid LIMIT ?"
     )
     while True:
         with cache.guard():
@@ -178,6 +182,7 @@ def _new(cache: Cache, scorer: int, last: int, size: int, place: Place | None) -
 def _rounded(found: list[tuple[Any, ...]], vectors: Floats) -> Matrix:
     rows = np.zeros(len(found), _ROW)
     rows["row"], rows["id"] = [row[0] for row in found], [row[1] for row in found]
+    rows["scores"] = [row[3:] for row in found]
     scale = np.abs(vectors).max(axis=1, initial=0, keepdims=True) / (ZERO - 1)
     steps = np.rint(vectors / np.where(scale > 0, scale, 1))
     rows["scale"] = scale[:, 0]

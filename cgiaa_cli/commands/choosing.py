@@ -342,19 +342,18 @@ def _hits(cache: Cache, scorer: int, selection: Selection, request: Request) -> 
     different = request.diverse or request.diversity is not None
     if not request.one_per_group and not different:
         return order(cache, scorer, selection, request.top)
-    hits: list[selecting.Hit] | None = None
-    if request.one_per_group or request.order:
-        hits = list(order(cache, scorer, selection, None))
-        if request.one_per_group:
-            from cgiaa_cli.curation.groups import one_per_group
+    if request.one_per_group:
+        from cgiaa_cli.curation.groups import one_per_group
 
-            hits = one_per_group(cache, scorer, hits, lambda p, e: say(f"{p}: {e}"), look=not request.no_scan)
+        every = list(order(cache, scorer, selection, None))
+        hits = one_per_group(cache, scorer, every, lambda p, e: say(f"{p}: {e}"), look=not request.no_scan)
         if not different:
             return hits[: request.top]
+        order = lambda cache, scorer, selection, limit: hits[:limit]  # noqa: E731
     from cgiaa_cli.curation.diversity import DEFAULT_DIVERSITY, diverse
 
     much = DEFAULT_DIVERSITY if request.diversity is None else request.diversity
-    return diverse(cache, scorer, selection, request.top or 1, much, hits)  # only `rank` differs, and has a `top`
+    return diverse(cache, scorer, selection, request.top or 1, much, order)  # only `rank` differs, and has a `top`
 
 
 def _remembering(rows: Iterator[Row], photos: list[list[Path]]) -> Iterator[Row]:

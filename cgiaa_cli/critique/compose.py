@@ -31,7 +31,7 @@ from cgiaa_cli.critique.wordings import (
     WEAKEST,
 )
 
-__all__ = ["NAMES", "compose", "compose_general"]
+__all__ = ["NAMES", "compose", "compose_general", "evidence_for"]
 
 Holds = Mapping[str, Collection[str]]
 
@@ -80,6 +80,29 @@ def compose(
         if not contradictions(find_claims(text), holds or {}):
             return text, told
     return _sentence(_lead(attribute, _band(standing), _is_toned(observations), dice, holds or {})), []
+
+
+def evidence_for(
+    text: str, attribute: str, standing: float, observations: Sequence[Observation], seed: int, *, holds: Holds
+) -> tuple[str, list[Observation]]:
+    """A text that the experts wrote, and behind it what was measured that speaks for it and that it does not say.
+
+    Args:
+        attribute, standing, observations, seed, holds: see `compose`.
+
+    Returns:
+        The text with a sentence more, and the observation that this states; the text alone where there is none.
+    """
+    dice = random.Random(f"{seed} {attribute} evidence")
+    said = {claim.measurement for claim in find_claims(text)}
+    own = [o for o in observations if o.attribute == attribute and o.measurement not in said]
+    agreeing, _ = _choose(own, _band(standing), dice)
+    for observation in agreeing:
+        clauses = dice.sample(observation.clauses, len(observation.clauses))
+        for sentence in map(_sentence, clauses):
+            if not contradictions(find_claims(f"{text} {sentence}"), holds):
+                return f"{text} {sentence}", [observation]
+    return text, []
 
 
 def _draw(

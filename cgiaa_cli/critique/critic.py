@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cgiaa_cli.critique.advice import Advice, advise, crop_to
-from cgiaa_cli.critique.compose import compose, compose_general
+from cgiaa_cli.critique.compose import compose, compose_general, evidence_for
 from cgiaa_cli.critique.facts import NOT_PHOTOGRAPHS, Facts, measure_facts, words
 from cgiaa_cli.critique.judge import Tone
 from cgiaa_cli.critique.observation import Evidence, Observation
@@ -58,7 +58,8 @@ class AttributeCritique:
         score: 1..10.
         percentile: share of the bundle's reference photos that lie below, 0..100; None: the bundle has no reference.
         text: one to three sentences; empty where nothing should be said.
-        source: `generated` (a verified text of the experts), `measured` (composed from measurements) or `none`.
+        source: `generated` (a verified text of the experts; a sentence of what was measured may follow), `measured`
+            (composed from measurements) or `none`.
         evidence: the numbers that the text rests on, and `region`, a box (x, y, w, h) in pixels, where one exists.
         advice: what could be done, each a sentence with its numbers.
         dropped: why candidates were dropped, counted by reason.
@@ -135,6 +136,8 @@ class Critic:
             if self._tone is not None and len(plains) > 1:
                 chosen = self._tone.closest(name, [plain for plain, _, _ in plains], stands[name][0])
             plain, told, evidence = plains[chosen]
+            if text and name != "general" and not self._settings.short:
+                text, told = evidence_for(text, name, stands[name][0], observations, seed, holds=holds)
             own = [o for o in observations if o.attribute == name]
             advice = advise(photo.view, facts, own)
             if crop is not None and name == "composition":
@@ -144,7 +147,7 @@ class Critic:
                 percentile=_percent(*stands[name]),
                 text=text or plain,
                 source=GENERATED if text else MEASURED,
-                evidence=evidence | _evidence(own if text else told, facts),
+                evidence=evidence | _evidence([*told, *(o for o in own if text and o not in told)], facts),
                 advice=tuple(advice),
                 dropped=dropped,
             )

@@ -41,7 +41,7 @@ _MEANT = {
     "black_and_white": {"saturation", "cast"},
 }
 """By kind of photo the measurements that tell nothing against it: a night is dark."""
-SENTENCES = 3
+SENTENCES = 2
 """Texts of different claims that a full critique is put together from, at most."""
 
 
@@ -163,7 +163,7 @@ def _together(texts: Sequence[_Text], most: int, dice: np.random.Generator) -> s
 
     Not always the likeliest: what a decoder finds likeliest it would say of every photo.
     """
-    likely = sorted(texts, key=lambda text: text.likelihood, reverse=True)[: max(SENTENCES, (len(texts) + 1) // 2)]
+    likely = sorted(texts, key=lambda text: text.likelihood, reverse=True)[: max(3, (len(texts) + 1) // 2)]
     chosen: list[_Text] = []
     for i in dice.permutation(len(likely)):
         said = frozenset[str]().union(*(c.stated for c in chosen))

@@ -7,7 +7,7 @@ Greedy: the best photo first; then always the one with the largest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,9 @@ PER_PHOTO = 20  # candidates for each wanted photo
 MOST = 20_000  # candidates at most, unless more photos are wanted: their vectors are in memory all at once
 CHUNK = 500
 
+Ordered = Callable[[Cache, int, Selection, int | None], Iterable[Hit]]
+"""Of a cache, a scorer and a selection the first photos, at most so many, in an order such as that of `select`."""
+
 
 def diverse(
     cache: Cache,
@@ -35,13 +38,13 @@ def diverse(
     selection: Selection,
     count: int,
     diversity: float = DEFAULT_DIVERSITY,
-    hits: Sequence[Hit] | None = None,
+    order: Ordered = select,
 ) -> list[Hit]:
     """The `count` photos of a selection by value and difference; no two with the same content.
 
     Args:
         diversity: 0 (only the value counts) to 1 (only the difference).
-        hits: the photos of the selection in order, where they are known already.
+        order: gives the first photos of the selection.
 
     Raises:
         UsageError: `diversity` is outside of 0..1.
@@ -50,18 +53,18 @@ def diverse(
     if not 0 <= diversity <= 1:
         raise UsageError(f"--diversity must be from 0 to 1, not {diversity:g}")
     wanted = max(count, min(PER_PHOTO * count, MOST))
-    hits = candidates(cache, scorer, selection, wanted) if hits is None else _distinct(hits)[:wanted]
+    hits = candidates(cache, scorer, selection, wanted, order)
     vectors = embeddings(cache, scorer, [hit.content_id for hit in hits])
     values = np.array([hit.value for hit in hits])
-    order = mmr(-values if selection.worst_first else values, vectors, count, diversity)
-    return [hits[i] for i in order]
+    taken = mmr(-values if selection.worst_first else values, vectors, count, diversity)
+    return [hits[i] for i in taken]
 
 
-def candidates(cache: Cache, scorer: int, selection: Selection, wanted: int) -> list[Hit]:
+def candidates(cache: Cache, scorer: int, selection: Selection, wanted: int, order: Ordered = select) -> list[Hit]:
     """The first `wanted` photos of different content, each under the first of its paths."""
     limit = wanted
     while True:
-        rows = list(select(cache, scorer, selection, limit))
+        rows = list(order(cache, scorer, selection, limit))
         found = _distinct(rows)
         if len(found) >= wanted or len(rows) < limit:
             return found[:wanted]

@@ -3,11 +3,12 @@
 Where few files lie below the asked-for folders, their vectors are read from the cache. Otherwise the matrix of
 `cache.vectors` says within which limits the likeness of every photo lies, and the cache which of those that may be
 among the most alike meet the conditions. Their vectors are compared exactly. Where too few are left, more are looked
-at.
+at, and at last all that meet the conditions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from cgiaa_cli.cache.vectors import Matrix, Place, open_matrix, unit
 from cgiaa_cli.curation.diversity import embeddings
 from cgiaa_cli.curation.select import Hit, Selection, among, few_files, select
 
-__all__ = ["Query", "best_of", "nearest"]
+__all__ = ["Query", "Rough", "best_of", "nearest", "refined"]
 
 FIRST = 100  # of the most alike, to look at first
 GROWTH = 16
@@ -43,20 +44,29 @@ class Query:
     without: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Rough:
+    """Values of contents, and how far each can be off: (N,) of all three."""
+
+    ids: NDArray[np.int64]
+    values: NDArray[np.floating]
+    off: NDArray[np.floating]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 def nearest(cache: Cache, scorer: int, selection: Selection, query: Query, limit: int | None) -> list[Hit]:
     """The photos of a selection by cosine similarity to a query, which is their value; at most `limit`.
 
     Raises:
         CacheError: the cache cannot be read.
     """
-    wanted = None if limit is None else limit + len(query.without)
-    few = few_files(cache, selection.paths)
-    hits = _each(cache, scorer, selection, query) if few else _by_matrix(cache, scorer, selection, query, wanted)
+    if limit is None or few_files(cache, selection.paths):
+        hits = _compared(cache, scorer, list(select(cache, scorer, selection)), query)
+    else:
+        hits = _by_matrix(cache, scorer, selection, query, limit + len(query.without))
     return [hit for hit in hits if hit.path not in query.without][:limit]
-
-
-def _each(cache: Cache, scorer: int, selection: Selection, query: Query) -> list[Hit]:
-    return _compared(cache, scorer, list(select(cache, scorer, selection)), query)
 
 
 def _compared(cache: Cache, scorer: int, hits: list[Hit], query: Query) -> list[Hit]:
@@ -69,25 +79,45 @@ def _compared(cache: Cache, scorer: int, hits: list[Hit], query: Query) -> list[
     return sorted(found, key=lambda hit: (-hit.value, hit.path))
 
 
-def _by_matrix(cache: Cache, scorer: int, selection: Selection, query: Query, limit: int | None) -> list[Hit]:
+def _by_matrix(cache: Cache, scorer: int, selection: Selection, query: Query, limit: int) -> list[Hit]:
     matrix = open_matrix(cache, scorer, query.place, query.space)
     return best_of(matrix, cache, scorer, selection, query, limit) if len(matrix) else []
 
 
-def best_of(
-    matrix: Matrix, cache: Cache, scorer: int, selection: Selection, query: Query, limit: int | None
-) -> list[Hit]:
+def best_of(matrix: Matrix, cache: Cache, scorer: int, selection: Selection, query: Query, limit: int) -> list[Hit]:
     """`nearest`, with the matrix at hand."""
     likeness, off = matrix.likeness(query.vector)
-    lowest, highest = likeness - off, likeness + off
-    look_at = len(matrix) if limit is None else max(FIRST, 2 * limit)
-    while True:
-        whole = look_at >= len(matrix)
-        # at least `look_at` photos are this much alike, and whoever is, is looked at
-        edge = -1.0 if whole else float(np.partition(lowest, len(matrix) - look_at)[len(matrix) - look_at])
-        top = np.arange(len(matrix)) if whole else np.flatnonzero(highest >= edge)
-        pairs = zip(matrix.rows["id"][top].tolist(), likeness[top].tolist(), strict=True)
-        hits = _compared(cache, scorer, among(cache, scorer, selection, pairs, None), query)
-        if whole or (limit is not None and sum(hit.value > edge + ROUNDING for hit in hits) >= limit):
+    rough = Rough(matrix.rows["id"], likeness, off + np.float32(ROUNDING))
+    return refined(cache, scorer, selection, rough, lambda hits: _compared(cache, scorer, hits, query), limit)
+
+
+def refined(
+    cache: Cache,
+    scorer: int,
+    selection: Selection,
+    rough: Rough,
+    exact: Callable[[list[Hit]], list[Hit]],
+    limit: int,
+) -> list[Hit]:
+    """The photos of a selection by a value that is known roughly: those that may be among the first are compared.
+
+    Args:
+        exact: gives hits their values and puts them in order.
+        limit: so many of the hits that are returned are surely the first.
+
+    Raises:
+        CacheError: the cache cannot be read.
+    """
+    sign = -1 if selection.worst_first else 1
+    lowest, highest = sign * rough.values - rough.off, sign * rough.values + rough.off
+    look_at = max(FIRST, 2 * limit)
+    while look_at < len(rough):
+        # at least `look_at` photos come this far, and whoever may come as far is looked at
+        edge = float(np.partition(lowest, len(rough) - look_at)[len(rough) - look_at])
+        top = np.flatnonzero(highest >= edge)
+        pairs = zip(rough.ids[top].tolist(), rough.values[top].tolist(), strict=True)
+        hits = exact(among(cache, scorer, selection, pairs, None))
+        if sum(sign * hit.value > edge for hit in hits) >= limit:
             return hits
         look_at *= GROWTH
+    return exact(list(select(cache, scorer, selection)))

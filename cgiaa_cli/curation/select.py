@@ -25,7 +25,7 @@ from cgiaa_cli.cache.store import Cache, bounds
 from cgiaa_cli.curation.expressions import Sql, compile_where, contains, period, prepare
 from cgiaa_cli.curation.names import known, parse_numbers
 from cgiaa_cli.errors import UsageError
-from cgiaa_cli.inference.scores import ATTRIBUTES
+from cgiaa_cli.inference.scores import ATTRIBUTES, SCORES
 from cgiaa_cli.paths import absolute, escape, unescape
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 RANKED_BY = ("overall", *ATTRIBUTES, "technical")
-LIMITED = ("score", "spread", *ATTRIBUTES, "technical", "complexity")
+LIMITED = SCORES
 
 FEW_FILES = 20_000  # below this, looking at every file below the folders is the quickest of all
 MANY_FILES = 300_000  # below this, it is quicker than looking at all the scores

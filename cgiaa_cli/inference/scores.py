@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ATTRIBUTES", "Scores"]
+__all__ = ["ATTRIBUTES", "SCORES", "Scores"]
 
 ATTRIBUTES = ("color_light", "composition", "depth_focus", "general")
+SCORES = ("score", "spread", *ATTRIBUTES, "technical", "complexity")  # the numbers of a photo, as the cache calls them
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cgiaa_cli.errors import UsageError
-from cgiaa_cli.inference.scores import ATTRIBUTES
+from cgiaa_cli.inference.scores import SCORES
 
 __all__ = ["FEWEST", "FEWEST_CHOICES", "SCORES", "Head", "Learnt", "Rated", "learn", "ranks", "srcc"]
 
-SCORES = ("score", "spread", *ATTRIBUTES, "technical", "complexity")
 FEWEST = 10  # ratings; with fewer, an interval of a gain says nothing
 FEWEST_CHOICES = 50  # the interval of a gain from fewer errs too often
 STRENGTHS = (*(10.0 ** np.arange(-4, 1.01, 0.5)), np.inf)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.cache.vectors import open_matrix, unit
 from cgiaa_cli.curation.diversity import embeddings
-from cgiaa_cli.curation.select import Hit, Selection, select
+from cgiaa_cli.curation.search import Rough, refined
+from cgiaa_cli.curation.select import Hit, Selection, few_files, select
 from cgiaa_cli.errors import PhotoError
 from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.inference import usable_cpus
@@ -28,6 +31,9 @@ __all__ = ["ByTaste", "facts_of", "read_rated"]
 
 CHUNK = 500
 PIECE = 20_000  # photos whose vectors are in memory at once
+DIGITS = 9  # those that a rating has in any order of its terms: photos with equal numbers are to come out equal
+ROUNDING = 1e-6  # what that may add, and scores of float32, of the largest terms
+HIGHEST = 100.0  # of `SCORES`, that of complexity
 MOST = 5_000  # rated photos to learn from: more of them change next to nothing
 MEASURED = 400  # photos that are opened for the words, at most: the rest would not change them
 
@@ -161,15 +167,33 @@ class ByTaste:
         self._kept.require(bundle)
 
     def hits(self, cache: Cache, scorer: int, selection: Selection, limit: int | None) -> list[Hit]:
+        exact = partial(self._liked, cache, scorer, selection.worst_first)
+        if limit is None or few_files(cache, selection.paths):
+            return exact(list(select(cache, scorer, selection)))[:limit]
+        return refined(cache, scorer, selection, self._rough(cache, scorer), exact, limit)[:limit]
+
+    def _liked(self, cache: Cache, scorer: int, worst_first: bool, hits: list[Hit]) -> list[Hit]:
+        """The hits by their exact ratings."""
         head = self._kept.head
-        hits = list(select(cache, scorer, selection))
         found: list[Hit] = []
         for start in range(0, len(hits), PIECE):
             part = hits[start : start + PIECE]
             vectors, scores = _numbers(cache, scorer, [hit.content_id for hit in part])
             if vectors.shape[1] != len(head.vector):  # not one of these photos has an embedding
                 vectors = np.zeros((len(part), len(head.vector)))
-            values = head(vectors, scores)
-            found += [replace(hit, value=float(value)) for hit, value in zip(part, values, strict=True)]
-        sign = 1 if selection.worst_first else -1
-        return sorted(found, key=lambda hit: (sign * hit.value, hit.path))[:limit]
+            values = np.round(head(vectors, scores), DIGITS).tolist()
+            found += [Hit(hit.path, hit.content_id, value) for hit, value in zip(part, values, strict=True)]
+        sign = 1 if worst_first else -1
+        return sorted(found, key=lambda hit: (sign * hit.value, hit.path))
+
+    def _rough(self, cache: Cache, scorer: int) -> Rough:
+        head = self._kept.head
+        matrix = open_matrix(cache, scorer)
+        values = matrix.rows["scores"] @ head.scores + head.intercept
+        off = np.full(len(matrix), ROUNDING * (1 + abs(head.intercept) + HIGHEST * float(np.abs(head.scores).sum())))
+        if matrix.codes.shape[1] == len(head.vector):  # else not one photo has an embedding
+            length = float(np.linalg.norm(head.vector))
+            likeness, wide = matrix.likeness(unit(head.vector[None].astype(np.float32)).ravel())
+            values += length * likeness
+            off += length * wide
+        return Rough(matrix.rows["id"], values, off)
