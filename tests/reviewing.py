@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +110,20 @@ class Client:
 
 
 @contextlib.contextmanager
-def served(folder: Path, db: Path, model: Path, *, write: bool = False, groups: bool = True) -> Iterator[Client]:
+def served(
+    folder: Path,
+    db: Path,
+    model: Path,
+    *,
+    write: bool = False,
+    groups: bool = True,
+    failed: Mapping[str, str] | None = None,
+) -> Iterator[Client]:
     """The page of a folder that was scanned."""
     with Session(db=db, model=str(model)) as session, Cache.open(db) as cache, server.bind(0) as listening:
         gallery = Gallery.of(cache, session.scorer, select(session.cache, session.scorer, Selection([folder])))
         grouping = Grouping(gallery, db, lambda path, error: None, look=True)
-        review = Review(cache, gallery, grouping, session, "photos", random.Random(0))
+        review = Review(cache, gallery, grouping, session, "photos", failed or {}, random.Random(0))
         pictures = Pictures(2)
         port = listening.getsockname()[1]
         running = server.make_server(make_app(review, pictures, Sidecars(review, write=write), TOKEN, port))

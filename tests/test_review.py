@@ -199,6 +199,14 @@ def test_filters(page: Client) -> None:
     page.json("decide", {"verdicts": {frame: "pick" for frame in frames}})
     assert len(names("show=picks&camera=Testcam")) == 3 and len(names("show=picks&one=1")) == 1
     assert names("show=picks&camera=Alpha") == set()
+    # those with a critique, each once it is made
+    with page.review.cache.transaction() as conn:
+        conn.execute("DELETE FROM critiques")
+    assert names("critiqued=1") == set()
+    for name in ("single05.jpg", "IMG_0001.jpg"):
+        page.json(f"critique/{page.number(name)}")
+    assert names("critiqued=1") == {"single05.jpg", "IMG_0001.jpg"}
+    assert names("critiqued=1&camera=Beta") == {"single05.jpg"} and len(names("critiqued=0")) == 14
 
 
 def test_numbers_are_written_as_the_page_writes_them() -> None:
@@ -530,7 +538,7 @@ def test_sidecars_are_planned_written_and_taken_back(writing: Client, tmp_path: 
 
 
 def test_the_order_of_a_taste(page: Client, library: Path) -> None:
-    from cgiaa_cli.commands.review import _hits
+    from cgiaa_cli.commands.review import _order
     from cgiaa_cli.curation.select import Selection
     from cgiaa_cli.taste import kept
     from cgiaa_cli.taste.learn import SCORES, Head
@@ -543,6 +551,6 @@ def test_the_order_of_a_taste(page: Client, library: Path) -> None:
     dim = session.cache.conn.execute("SELECT dim FROM embeddings LIMIT 1").fetchone()[0]
     head = Head(np.zeros(dim), weights, 10.0)
     kept.save(kept.Taste("odd", session.bundle.scorer, "2026-01-01", 10, {}, (), head))
-    hits = _hits(session, Selection([library / "photos"]), "odd", None)
-    plain = _hits(session, Selection([library / "photos"]), None, None)
+    asked = session.cache, session.scorer, Selection([library / "photos"]), None
+    hits, plain = (list(_order(session, taste)(*asked)) for taste in ("odd", None))
     assert hits[0].content_id == plain[-1].content_id

@@ -88,6 +88,7 @@ def shown(page: Any, selector: str) -> None:
 
 def test_picks_and_rejects_by_keyboard(page: Any, client: Client) -> None:
     summary(page, "134 photos \u00b7 0 picks \u00b7 0 rejects \u00b7 0 choices")
+    playwright.expect(page.locator('[data-section="failed"]')).to_be_hidden()  # there is none
     shown(page, "#wall .tile img")
     # only what is near the window exists
     assert page.locator("#wall .tile").count() < 60
@@ -242,6 +243,34 @@ def test_one_photo_with_its_critique(page: Any, client: Client) -> None:
     playwright.expect(dialog).to_be_hidden()
     playwright.expect(page.locator("#wall .tile").first).to_be_focused()
     assert client.json("state")["picks"] == [client.number("single07.jpg")]
+
+
+def test_what_is_said_of_a_place_frames_it(page: Any, client: Client) -> None:
+    critiques = ((number, client.json(f"critique/{number}")["attributes"].values()) for number in range(20))
+    number, found = next((n, found) for n, found in critiques if any(part["region"] for part in found))
+    left, top, wide, high = next(part["region"] for part in found if part["region"])
+    page.locator("#critiqued").check()
+    playwright.expect(page.locator("#count")).to_have_text(f"{number + 1} of 134 photos")  # those that were asked for
+    page.locator(f'#wall .tile[data-number="{number}"]').click()
+    dialog = page.locator("#photo")
+    shown(page, "#photo .pane img")
+    page.keyboard.press("k")
+    part = dialog.locator("article.place").first
+    for zoomed in (False, True):
+        part.hover()
+        image, rect = (dialog.locator(f".pane {one}").bounding_box() for one in ("img", "rect"))
+        row = client.json(f"photos?numbers={number}")["photos"][0]
+        scale = image["width"] / row["width"]
+        wanted = (image["x"] + left * scale, image["y"] + top * scale, wide * scale, high * scale)
+        assert (rect["x"], rect["y"], rect["width"], rect["height"]) == pytest.approx(wanted, abs=5)  # with its stroke
+        dialog.locator(".facts").hover()
+        assert dialog.locator("rect").count() == 0
+        if not zoomed:
+            part.focus()
+            assert dialog.locator("rect").count() == 1
+            page.keyboard.press("z")
+    page.keyboard.press("ArrowLeft")
+    assert dialog.locator("rect").count() == 0
 
 
 def transforms(page: Any, box: str) -> list[str]:
@@ -428,7 +457,8 @@ def test_dark_light_and_keys(page: Any) -> None:
 def test_one_photo_alone(context: Any, library: Path, tmp_path: Path) -> None:
     db = Path(shutil.copy(library / "cache.sqlite", tmp_path / "page.sqlite"))
     wrong: list[str] = []
-    with served(library / "photos" / "turned.jpg", db, library / "tiny") as client:
+    failed = {str(library / "photos" / name): "no photo" for name in ("a.jpg", EVIL)}
+    with served(library / "photos" / "turned.jpg", db, library / "tiny", failed=failed) as client:
         page = open_page(context, client, wrong)
         summary(page, "1 photo \u00b7 0 picks \u00b7 0 rejects \u00b7 0 choices")
         for key in ("ArrowRight", "ArrowDown", "End", "PageDown", "s", "Enter"):
@@ -441,5 +471,8 @@ def test_one_photo_alone(context: Any, library: Path, tmp_path: Path) -> None:
         playwright.expect(page.locator("#pair-stage")).to_have_text("It takes two photos to choose between.")
         page.keyboard.press("ArrowLeft")
         summary(page, "1 photo \u00b7 0 picks \u00b7 0 rejects \u00b7 0 choices")
+        playwright.expect(page.get_by_role("button", name="Unreadable (2)")).to_be_visible()
+        page.keyboard.press("6")
+        assert page.locator("#failed li").all_inner_texts() == ["a.jpg: no photo", f"{EVIL}: no photo"]
         page.close()
     assert wrong == []

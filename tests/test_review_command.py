@@ -136,10 +136,13 @@ def test_no_photos_and_one(library: Path, tmp_path: Path, run_cli: RunCli) -> No
     save(picture(1, 0.5), tmp_path / "one" / "a.jpg")
     (tmp_path / "one" / "b.jpg").write_bytes(b"\xff\xd8\xff no photo")
     one = Command(library, tmp_path, str(tmp_path / "one"))
+    assert list(one.page()["failed"]) == ["b.jpg"]
     assert one.page()["count"] == 1 and one.ask("pair")["pair"] is None
     assert one.ask("list")["numbers"] == [0] and one.ask("groups") is not None
     code, out, err = one.end()
     assert code == 3 and out == "0 picks, 0 rejects, 0 choices\n" and "b.jpg: " in err
+    again = Command(library, tmp_path, str(tmp_path / "one"), "--no-scan")  # the cache knows of it
+    assert list(again.page()["failed"]) == ["b.jpg"] and again.end()[0] == 3
 
 
 def test_wrong_options(run_cli: RunCli, photos: Path) -> None:

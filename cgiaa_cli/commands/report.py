@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cgiaa_cli.curation.select import Hit
 
-__all__ = ["report", "title_of"]
+__all__ = ["report", "title_of", "unreadable"]
 
 HEAVY = 100_000_000  # bytes of a page that browsers open slowly
 
@@ -75,14 +75,8 @@ def report(  # its parameters are the command line
     selection = Selection(paths, c.weights_of(by, weight), where=where, exclude=exclude or ())
     if no_scan:
         c.need_cache(db)
-    failed: dict[str, str] = {}
     with Session(db=db, model=model, device=device, jobs=jobs, exclude=tuple(exclude or ())) as session:
-        if no_scan:
-            failures = selecting.failures(session.cache, session.scorer, selection)
-            failed.update({str(row["path"]): str(row["error"]) for row in failures})
-        else:
-            with progress(paths, exclude or ()) as on_progress:
-                session.scan(paths, failed.__setitem__, on_progress)
+        failed = unreadable(session, selection, scan=not no_scan)
         hits = list(selecting.select(session.cache, session.scorer, selection))
         if hits:
             _make(session, hits, page, title_of(paths), failed, look=not no_scan)
@@ -95,6 +89,18 @@ def report(  # its parameters are the command line
         say("nothing matched; no page was written")
     if failed or not hits:
         raise typer.Exit(SOME_FAILED if failed else NOTHING)
+
+
+def unreadable(session: Session, selection: Selection, *, scan: bool) -> dict[str, str]:
+    """The error of each photo that cannot be read; with `scan` new ones are scored first."""
+    failed: dict[str, str] = {}
+    if scan:
+        with progress(selection.paths, selection.exclude) as on_progress:
+            session.scan(selection.paths, failed.__setitem__, on_progress)
+    else:
+        failures = selecting.failures(session.cache, session.scorer, selection)
+        failed.update({str(row["path"]): str(row["error"]) for row in failures})
+    return failed
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import typer
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.commands import choosing as c
 from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, many, say
-from cgiaa_cli.commands.report import title_of
-from cgiaa_cli.commands.scan import progress
+from cgiaa_cli.commands.report import title_of, unreadable
 from cgiaa_cli.config import DEVICES
 from cgiaa_cli.critique.session import Session
 from cgiaa_cli.curation import select as selecting
@@ -28,7 +27,7 @@ from cgiaa_cli.review.state import Review
 if TYPE_CHECKING:
     from socket import socket
 
-    from cgiaa_cli.curation.select import Hit
+    from cgiaa_cli.curation.diversity import Ordered
 
 __all__ = ["review"]
 
@@ -69,10 +68,11 @@ def review(  # its parameters are the command line
     selection = Selection(paths, c.weights_of(by, weight, taste), where=where, exclude=exclude or ())
     if no_scan:
         c.need_cache(db)
-    failed: dict[str, str] = {}
     how = Session(db=db, model=model, device=device, jobs=jobs, exclude=tuple(exclude or ()))
     with server.bind(port) as listening, how as session:  # the port before the scan, which may take an hour
-        hits = _hits(session, selection, taste, None if no_scan else failed)
+        order = _order(session, taste)
+        failed = unreadable(session, selection, scan=not no_scan)
+        hits = list(order(session.cache, session.scorer, selection, None))
         for name, error in failed.items():
             say(f"{name}: {error}")
         if not hits:
@@ -82,26 +82,21 @@ def review(  # its parameters are the command line
         with Cache.open(session.cache.path) as cache:
             gallery = Gallery.of(cache, session.scorer, hits)
             grouping = Grouping(gallery, session.cache.path, lambda path, error: None, look=not no_scan)
-            page = Review(cache, gallery, grouping, session, title_of(paths))
+            page = Review(cache, gallery, grouping, session, title_of(paths), failed)
             _serve(page, listening, write=write, open_=open_)
     if failed:
         raise typer.Exit(SOME_FAILED)
 
 
-def _hits(session: Session, selection: Selection, taste: str | None, failed: dict[str, str] | None) -> list[Hit]:
-    """The photos in order, new ones scored first where failures are asked for."""
-    order = None
-    if taste is not None:
-        from cgiaa_cli.taste.photos import ByTaste
+def _order(session: Session, taste: str | None) -> Ordered:
+    """The order of the photos; what it needs is asked for before a scan, which may take an hour."""
+    if taste is None:
+        return selecting.select
+    from cgiaa_cli.taste.photos import ByTaste
 
-        order = ByTaste(taste)
-        order.open(session.bundle)
-    if failed is not None:
-        with progress(selection.paths, selection.exclude) as on_progress:
-            session.scan(selection.paths, failed.__setitem__, on_progress)
-    if order:
-        return order.hits(session.cache, session.scorer, selection, None)
-    return list(selecting.select(session.cache, session.scorer, selection))
+    order = ByTaste(taste)
+    order.open(session.bundle)
+    return order.hits
 
 
 def _serve(review: Review, listening: socket, *, write: bool, open_: bool) -> None:

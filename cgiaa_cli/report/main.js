@@ -73,9 +73,7 @@ document.querySelector('[data-grid="picks"]').append(...data.picks.map((index, i
   return made;
 }));
 $("picks").hidden = !data.picks.length;
-const failed = Object.entries(data.failed);
-$("failed").hidden = !failed.length;
-$("failed").querySelector("ul").append(...failed.map(([path, error]) => make("li", {}, `${path}: ${error}`)));
+$("failed").hidden = !listFailed();
 prepareFilters();
 weakTables(data.weak, photos.length, (name, value) => { only(name, value); $("all").scrollIntoView(); });
 prepareGroups();

@@ -83,19 +83,16 @@ function showPicture() {
   image.src = drawn ? photo.evidence : photo.large || (PLAIN.includes(photo.format) ? photo.link : photo.thumb || "data:,");
 }
 
-function region(photo, box) {
-  mark.replaceChildren();
-  if (!box || (evidence && photo.evidence)) return; // that picture has strips below it
+function region(photo, place) {
   const [wide, high] = [image.clientWidth, image.clientHeight];
   const scale = Math.min(wide / photo.width, high / photo.height);
   Object.assign(mark.style, { width: `${photo.width * scale}px`, height: `${photo.height * scale}px` });
-  mark.setAttribute("viewBox", `0 0 ${photo.width} ${photo.height}`);
-  mark.append(draw("rect", { x: box[0], y: box[1], width: box[2], height: box[3] }));
+  frame(mark, photo.width, photo.height, evidence && photo.evidence ? null : place); // that picture has strips below it
 }
 
 function said(photo) {
   const parts = ["score", ...ATTRIBUTES, "technical"].map((name) => standing(name, photo[name]));
-  if (photo.critique) parts.push(...critiqueOf(photo.critique, (part, found) => frame(photo, part, found.region)));
+  if (photo.critique) parts.push(...critiqueOf(photo.critique, (part, found) => framing(part, found.region, (place) => region(photo, place))));
   if (photo.group !== undefined) parts.push(...groupOf(photo));
   if (!photo.critique) {
     parts.push(make("h3", {}, "Critique"), make("p", { className: "quiet" }, "Only the best photos have one here; --critiques N asks for more, and cgiaa critique makes one of any photo."));
@@ -107,16 +104,6 @@ function standing(name, value) {
   const values = charts.sorted[name];
   const below = values.length > 1 ? values.filter((other) => other < value).length / (values.length - 1) : 0.5;
   return scoreLine(name, value, below, `better than ${Math.round(below * 100)} % of this gallery`);
-}
-
-// what is said about a place frames it in the photo
-function frame(photo, part, place) {
-  if (!place) return;
-  part.classList.add("place");
-  part.tabIndex = 0;
-  part.title = "framed in the photo";
-  for (const event of ["pointerenter", "focus"]) part.addEventListener(event, () => region(photo, place));
-  for (const event of ["pointerleave", "blur"]) part.addEventListener(event, () => region(photo, null));
 }
 
 function groupOf(photo) {

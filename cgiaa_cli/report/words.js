@@ -1,4 +1,4 @@
-/* What is said of a photo, of its group, and of what a critique finds. */
+/* What is said of a photo, of its group, of what a critique finds and where, and of files without a photo. */
 
 function settings(photo) {
   const shutter = photo.shutter === null ? "" : photo.shutter >= 0.4 ? `${photo.shutter} s` : `1/${Math.round(1 / photo.shutter)} s`;
@@ -17,6 +17,24 @@ function scoreLine(name, value, share, title) {
     make("span", {}, SCORES[name]), make("span", { className: "track" }, fill), make("b", {}, fixed(value)));
 }
 
+// a place of a photo in its own pixels, framed in an <svg> that lies on it; null: nothing
+function frame(mark, wide, high, place) {
+  mark.replaceChildren();
+  if (!place) return;
+  mark.setAttribute("viewBox", `0 0 ${wide} ${high}`);
+  mark.append(draw("rect", { x: place[0], y: place[1], width: place[2], height: place[3] }));
+}
+
+// what is said about a place frames it in the photo: `show` is told the place, and null when it is left
+function framing(part, place, show) {
+  if (!place) return;
+  part.classList.add("place");
+  part.tabIndex = 0;
+  part.title = "framed in the photo";
+  for (const event of ["pointerenter", "focus"]) part.addEventListener(event, () => show(place));
+  for (const event of ["pointerleave", "blur"]) part.addEventListener(event, () => show(null));
+}
+
 // a paragraph for each attribute; `dress` is told of each and of what was found
 function critiqueOf(critique, dress) {
   if (critique.notice) return [make("p", {}, critique.notice)];
@@ -31,6 +49,13 @@ function critiqueOf(critique, dress) {
     if (dress) dress(part, found);
     return part;
   });
+}
+
+// the files that could not be read; returns how many
+function listFailed() {
+  const failed = Object.entries(data.failed);
+  $("failed").querySelector("ul").append(...failed.map(([path, error]) => make("li", {}, `${path}: ${error}`)));
+  return failed.length;
 }
 
 /* ---- groups ---- */

@@ -166,7 +166,10 @@ class _Api:
         one = asked.get("one") == "1"
         if one and not self.review.grouping.done.is_set():
             return {"ready": False}
-        return {"ready": True, "numbers": self.review.show(view, show, one=one)}
+        return {
+            "ready": True,
+            "numbers": self.review.show(view, show, one=one, critiqued=asked.get("critiqued") == "1"),
+        }
 
     def photos(self, request: Request) -> Any:
         numbers = [_number(text) for text in request.query_params.get("numbers", "").split(",")[:MOST]]
@@ -205,11 +208,12 @@ def _files(review: Review, sidecars: Sidecars) -> dict[str, tuple[str, str]]:
 
     ours, theirs = (resources.files(f"cgiaa_cli.{name}") for name in ("review", "report"))
     head, tail = template("review", title=html.escape(review.title))
-    data = embed({"count": len(review.gallery), "write": sidecars.write, "attributes": TITLES})
+    failed = {path.removeprefix(review.gallery.root): error for path, error in review.failed.items()}
+    about = {"count": len(review.gallery), "write": sidecars.write, "attributes": TITLES, "failed": failed}
     style = [theirs / "page.css", ours / "review.css"]
     scripts = [*(theirs / name for name in SHARED), *(ours / name for name in SCRIPTS)]
     return {
-        "": ("text/html", head + data + tail),
+        "": ("text/html", head + embed(about) + tail),
         "icon.svg": ("image/svg+xml", (ours / "icon.svg").read_text("utf-8")),
         "page.css": ("text/css", "".join(part.read_text("utf-8") for part in style)),
         "page.js": ("text/javascript", program(part.read_text("utf-8") for part in scripts)),

@@ -111,7 +111,7 @@ const critique = trying(async () => {
   button.textContent = "Critique ...";
   const found = await ask(`critique/${number}`);
   if (number !== current() || !dialog.open) return;
-  button.parentElement.replaceWith(...critiqueOf(found));
+  button.parentElement.replaceWith(...critiqueOf(found, (part, said) => framing(part, said.region, stage.frame)));
 });
 
 function hideEvidence() {
@@ -230,6 +230,13 @@ $("sidecars-write").addEventListener("click", trying(async () => {
 /* ---- sections and keyboard ---- */
 
 const SECTIONS = ["all", "groups", "pair", "scores", "weak"];
+const unreadable = listFailed();
+if (unreadable) {
+  SECTIONS.push("failed");
+  const button = document.querySelector('[data-section="failed"]');
+  button.textContent = `Unreadable (${unreadable.toLocaleString("en")})`;
+  button.hidden = false;
+}
 let section = "";
 
 function open(name) {

@@ -16,7 +16,9 @@ function makeStage(box) {
     const room = [pane.node.clientWidth, pane.node.clientHeight];
     const at = [x, y].map((share, i) => (size[i] <= room[i] ? (room[i] - size[i]) / 2
       : Math.min(0, Math.max(room[i] - size[i], room[i] / 2 - share * size[i]))));
-    Object.assign(pane.image.style, { width: `${size[0]}px`, height: `${size[1]}px`, transform: `translate(${at[0]}px, ${at[1]}px)` });
+    for (const node of [pane.image, pane.mark]) {
+      Object.assign(node.style, { width: `${size[0]}px`, height: `${size[1]}px`, transform: `translate(${at[0]}px, ${at[1]}px)` });
+    }
     pane.image.classList.toggle("pixels", scale !== null && scale > whole() * 1.5);
     if (scale !== null && !pane.full) loadFull(pane);
   }
@@ -36,7 +38,7 @@ function makeStage(box) {
     pane.full.src = picture("full", pane.number);
   }
 
-  function draw() {
+  function placeAll() {
     box.classList.toggle("zoomed", scale !== null);
     for (const pane of panes) place(pane);
     for (const told of changed) told(scale !== null);
@@ -59,13 +61,13 @@ function makeStage(box) {
     }
     scale = to;
     middle();
-    draw();
+    placeAll();
   }
 
   function toggle(pane, point) {
     pane = pane || panes[0];
     if (!pane) return;
-    if (scale !== null) { scale = null; draw(); } else zoomTo(whole(), pane, point);
+    if (scale !== null) { scale = null; placeAll(); } else zoomTo(whole(), pane, point);
   }
 
   function move(dx, dy) { // in pixels of the page
@@ -74,7 +76,7 @@ function makeStage(box) {
     x -= dx / (pane.wide * scale);
     y -= dy / (pane.high * scale);
     middle();
-    draw();
+    placeAll();
   }
 
   function listen(pane) {
@@ -109,14 +111,15 @@ function makeStage(box) {
   function paneOf(number, build) {
     const photo = rows.get(number);
     const image = make("img", { alt: altOf(number), draggable: false, src: picture("view", number) });
-    const node = make("div", { className: "pane" }, image);
-    const pane = { number, node, image, wide: photo.width || 4, high: photo.height || 3, full: null };
+    const mark = draw("svg", { class: "framed", "aria-hidden": "true", preserveAspectRatio: "none" });
+    const node = make("div", { className: "pane" }, image, mark);
+    const pane = { number, node, image, mark, wide: photo.width || 4, high: photo.height || 3, full: null };
     image.addEventListener("error", () => image.replaceWith(make("p", { className: "gone" }, `${photo.name}: no longer readable`)));
     listen(pane);
     return { pane, figure: make("figure", {}, node, build ? build(photo, pane) : null) };
   }
 
-  new ResizeObserver(draw).observe(box);
+  new ResizeObserver(placeAll).observe(box);
   return {
     // `build` gives what stands below each photo
     show(numbers, build) {
@@ -126,12 +129,14 @@ function makeStage(box) {
       box.replaceChildren(...made.map((one) => one.figure));
       box.dataset.panes = panes.length;
       if (!keeps) { scale = null; [x, y] = [0.5, 0.5]; }
-      draw();
+      placeAll();
     },
     clear() { panes = []; box.replaceChildren(); scale = null; },
     by(factor) { if (panes[0]) zoomTo((scale === null ? fit(panes[0]) : scale) * factor, panes[0]); },
     toggle: () => toggle(),
     move,
+    // a place of the first photo, or null
+    frame(place) { if (panes[0]) frame(panes[0].mark, panes[0].wide, panes[0].high, place); },
     onChange(told) { changed.push(told); },
     figures: () => [...box.children],
     get zoomed() { return scale !== null; },

@@ -87,8 +87,8 @@ const update = trying(async () => {
   const mine = ++asked;
   const limits = ["least", "most"].map((name) => [name, $(name).value]).filter(([, value]) => value);
   const query = new URLSearchParams([["order", $("order").value], ["turned", Number(turned)], ["show", $("show").value],
-    ["one", Number($("one").checked)], ["find", $("find").value], ...limits, ...chosenKinds()]);
-  const found = await ask(`list?${query}`);
+    ["one", Number($("one").checked)], ["critiqued", Number($("critiqued").checked)], ["find", $("find").value], ...limits, ...chosenKinds()]);
+  const found = await inOrder(`list?${query}`); // what was decided just now counts
   if (mine !== asked) return; // something else was asked for meanwhile
   if (!found.ready) {
     $("count").textContent = "Looking for groups ...";
