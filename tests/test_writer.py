@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cgiaa_cli.critique.claims import find_claims
 from cgiaa_cli.critique.facts import measure_facts, words
-from cgiaa_cli.critique.writer import _Text, _together, _told
+from cgiaa_cli.critique.writer import _against, _Text, _together, _told
 from cgiaa_cli.imaging.decode import decode
 
 DARK = _Text("The photo is too dark.", -2.0, frozenset({"exposure"}))
@@ -50,3 +51,11 @@ def test_what_is_measured_badly_is_not_told() -> None:
     facts = measure_facts(decode((Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes()))
     assert "leading_lines" in words(facts) and "leading_lines" not in _told(facts)
     assert "filled" not in _told(facts).get("space", set())
+
+
+def test_a_general_text_does_not_say_the_opposite_of_another() -> None:
+    sharp, soft = (find_claims(text) for text in ("Overall the image is sharp.", "Overall the image is not sharp."))
+    low, high = ({name: 0.5 for name in ("color_light", "composition")} | {"depth_focus": s} for s in (0.1, 0.9))
+    assert _against(sharp, low) and not _against(sharp, high)
+    assert _against(soft, high) and not _against(soft, low)
+    assert not _against([], low)

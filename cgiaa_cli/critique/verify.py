@@ -65,7 +65,8 @@ _BLAME = re.compile(
 _BUT = re.compile(r"\b(?:but|though|although|however|yet)\b", re.IGNORECASE)
 _SILLY = re.compile(
     r"\b(?:too|a (?:bit|little)) (?:\w+ )?(?:sharp|sharpness|crisp|simple|clean|good|nice|clear|perfect|great)\b|"
-    r"\b(?:but|though) not (?:a |too |that )?(?:bad|distract\w*)|"
+    r"\b(?:but|though) (?:not (?:a |too |that |necessarily )?(?:bad|distract\w*)|there (?:is|are) no\b)|"
+    r"\bcentre of (?:the|this) \w+ (?:is|looks|seems) (?:\w+ )?(?:good|nice|great|excellent|perfect)\b|"
     r"\b(?:too|also|as well|though|and|overall|made|much|is|are|of|however)\.?$",
     re.IGNORECASE,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgiaa_cli.critique.claims import OWN, find_claims, told
+from cgiaa_cli.critique.claims import OWN, Claim, find_claims, merits, told
 from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.facts import Facts, words
 from cgiaa_cli.critique.judge import ABOUT, TextJudge
@@ -41,6 +41,7 @@ _MEANT = {
     "black_and_white": {"saturation", "cast"},
 }
 """By kind of photo the measurements that tell nothing against it: a night is dark."""
+LOW = 0.35  # standing below which an attribute's text blames, and as far from 1, praises
 SENTENCES = 2
 """Texts of different claims that a full critique is put together from, at most."""
 
@@ -112,10 +113,13 @@ class Writer:
         passed: dict[str, list[_Text]] = {name: [] for name in ATTRIBUTES}
         for (name, candidate), topic, praise in zip(left, about, polarity, strict=True):
             reason = self._verifier.after_judging(name, candidate.text, topic, float(praise), standings[name])
+            claims = find_claims(candidate.text)
+            if reason is None and name == "general" and _against(claims, standings):
+                reason = "tone"
             if reason is not None:
                 dropped[name][reason] += 1
                 continue
-            stated = told(find_claims(candidate.text))
+            stated = told(claims)
             passed[name].append(
                 _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
             )
@@ -156,6 +160,16 @@ def _told(facts: Facts) -> dict[str, set[str]]:
     meant = set[str]().union(*(_MEANT.get(kind, set()) for kind in facts.kinds))
     sure = {m: values - _UNSURE.get(m, set()) for m, values in words(facts).items() if m not in meant}
     return {m: values for m, values in sure.items() if values}
+
+
+def _against(claims: Sequence[Claim], standings: Mapping[str, float]) -> bool:
+    """Whether a general text praises what its own attribute's text blames, or the other way round."""
+    for claim in claims:
+        owner = next(name for name, measured in OWN.items() if claim.measurement in measured)
+        merit = merits([claim])
+        if (merit > 0 and standings[owner] < LOW) or (merit < 0 and standings[owner] > 1 - LOW):
+            return True
+    return False
 
 
 def _together(texts: Sequence[_Text], most: int, dice: np.random.Generator) -> str:
