@@ -88,3 +88,14 @@ def test_it_finds_photos_by_words(run_cli: RunCli, tmp_path: Path) -> None:
         db = tmp_path / "cache.sqlite"
         done = run_cli("search", words, EXAMPLES, "--top", "1", "--format", "paths", "--db", db, "--model", "default")
         assert done.returncode == 0 and done.stdout.strip().endswith(wanted), words
+
+
+def test_its_experts_write_and_without_candidates_all_is_measured(run_cli: RunCli, tmp_path: Path) -> None:
+    def sources(*options: str) -> set[str]:
+        db = ("--db", tmp_path / "cache.sqlite", "--model", "default", "--format", "json")
+        done = run_cli("critique", EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg", *options, *db)
+        assert done.returncode == 0, done.stderr
+        return {part["source"] for row in json.loads(done.stdout) for part in row["attributes"].values()}
+
+    assert "generated" in sources()
+    assert sources("--candidates", "0") == {"measured"}

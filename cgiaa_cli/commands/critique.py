@@ -58,7 +58,10 @@ def critique(
     format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.text,
     seed: Annotated[int, typer.Option(help="Draws other texts; the same seed gives the same.")] = 0,
     candidates: Annotated[
-        int, typer.Option(min=0, help="Texts written for each attribute, to choose from.")
+        int,
+        typer.Option(
+            min=0, help="Texts written for each attribute, to choose from; 0: from measurements alone, faster."
+        ),
     ] = Settings.candidates,
     save_overlay: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the evidence on the photo; a folder for several.")

@@ -40,7 +40,7 @@ class Settings:
     """How critiques are written; part of the key under which the cache keeps them.
 
     Attributes:
-        candidates: texts drawn for each attribute.
+        candidates: texts drawn for each attribute; 0: all is composed from measurements.
         seed: of the drawing and of the wordings.
         short: one sentence an attribute instead of up to three.
     """
@@ -156,7 +156,7 @@ class Critic:
     def _write(
         self, facts: Facts, scores: Scores, stands: dict[str, float], seed: int
     ) -> dict[str, tuple[str, dict[str, int]]]:
-        if self._writer is None:
+        if self._writer is None or not self._settings.candidates:
             return {}
         return self._writer.write(facts, stands, scores, self._settings.candidates, seed, short=self._settings.short)
 
