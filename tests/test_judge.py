@@ -107,6 +107,7 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
         ("depth_focus", "The focus is a bit sharp here.", "silly"),
         ("depth_focus", "The focus is nice but the subject is sharp.", "silly"),
         ("depth_focus", "The focus is great but not bad.", "silly"),
+        ("depth_focus", "The focus is sharp and could be made.", "silly"),
         ("color_light", "The light is dull here today.", "copy"),
         ("color_light", "the light is DULL, here today!", "copy"),
         ("color_light", "I like the light in this photo.", "personal"),

@@ -27,7 +27,7 @@ _TRIVIAL = {("palette", "colour"), ("saturation", "normal")}
 _MERITS = {
     ("sharpness", "sharp"), ("noise", "clean"), ("clutter", "simple"), ("placement", "thirds"), ("tilt", "level"),
     ("symmetry", "present"), ("highlights", "kept"), ("shadows", "open"), ("exposure", "normal"),
-    ("contrast", "normal"),
+    ("contrast", "normal"), ("palette", "monochrome"),
 }  # fmt: skip
 _FAULTS = {
     ("sharpness", "soft"), ("noise", "noisy"), ("clutter", "busy"), ("tilt", "tilted"), ("highlights", "clipped"),

@@ -12,7 +12,7 @@ from cgiaa_cli.critique.critic import Settings
 
 __all__ = ["VERSION", "key_of", "library_percentiles", "read", "write"]
 
-VERSION = 5
+VERSION = 6
 """Raised whenever measurements, wordings or checks change what is said of a photo."""
 
 LEAST_LIBRARY = 50

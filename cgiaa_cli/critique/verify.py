@@ -39,6 +39,7 @@ REASONS = (
 )
 FEWEST, MOST = 4, 18  # words
 SURE_TOPIC = 0.6  # probability of its own attribute
+FLATTERED = 4  # levels, of ten, at which a general text praises nothing
 TONE = 2  # levels, of ten, that praise and score may lie apart
 
 _PERSONAL = re.compile(
@@ -69,6 +70,17 @@ _SILLY = re.compile(
     r"\bcentre of (?:the|this) \w+ (?:is|looks|seems) (?:\w+ )?(?:good|nice|great|excellent|perfect)\b|"
     r"\b(?:too|also|as well|though|and|overall|made|much|is|are|of|however)\.?$",
     re.IGNORECASE,
+)
+# odd English that was read beside photos
+_ODD = re.compile(
+    r"\b(?:can be avoided|in all ways|the most things|(?:not a|are no) problems?|could be (?:done|made)|a bit on|"
+    r"no bit|lots? of elements|background elements|(?:highlights|shadows) are (?:\w+ )?(?:sharp|clear)|"
+    r"to create the impression|in focus and (?:crisp|sharp) image|should be better)\b|"
+    r"\b(?:is very well|good one|to it|a lot|to shooting)\.?$",
+    re.IGNORECASE,
+)
+_PRAISE = re.compile(
+    r"\b(?:good|great|nice|excellent|lovely|awesome|wonderful|perfect|well|fantastic|brilliant)\b", re.IGNORECASE
 )
 # words of another attribute: "the focus is good and the lighting is nice" is no critique of depth and focus
 _OTHER = {
@@ -142,7 +154,7 @@ class Verifier:
         said = words(text)
         if not finished or not FEWEST <= len(said) <= MOST or not _WHOLE.search(text) or _stutters(said):
             return "unfinished"
-        if _SILLY.search(text) or (_BUT.search(text) and not _BLAME.search(text)):
+        if _SILLY.search(text) or _ODD.search(text) or (_BUT.search(text) and not _BLAME.search(text)):
             return "silly"
         if _PERSONAL.search(text):
             return "personal"
@@ -180,7 +192,9 @@ class Verifier:
         wanted = 1 + min(LEVELS - 1, int(standing * LEVELS))
         level, merit = level_of(polarity, self.edges[attribute]), merits(find_claims(text))
         blames_merit, praises_fault = merit > 0 and level <= LEVELS // 2, merit < 0 and level > LEVELS // 2
-        return "tone" if abs(level - wanted) > TONE or blames_merit or praises_fault else None
+        # "a good photo, but ..." is said of everything: not of what few score lower than
+        flatters = attribute == "general" and wanted <= FLATTERED and _PRAISE.search(text) is not None
+        return "tone" if abs(level - wanted) > TONE or blames_merit or praises_fault or flatters else None
 
 
 def _stutters(words: list[str]) -> bool:
