@@ -77,7 +77,7 @@ def start_heads(model: DualEncoder, data: PairData, kind: str, strength: float) 
 
 def _standardised(head: Head, features: Array) -> Array:
     """By the head's own scale, which is taken from these features."""
-    there = torch.from_numpy(features).to(next(head.parameters()).device)
+    there = torch.from_numpy(features).to(head.mean.device)
     head.fit_scale(there)
     with torch.no_grad():
         return np.asarray(head.standardise(there).double().cpu().numpy())
