@@ -50,7 +50,7 @@ def context(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     torch.set_num_threads(1)
     monkeypatch.setattr(teacher, "load_judge", lambda _: Judge())
     loop = LoopConfig(epochs=40, batch_size=16, rate=4e-3)
-    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, fluent=0.9, loop=loop)
+    config = TeacherConfig(str(model), layers=2, texts=96, temperature=0.5, likeliest=0.9, loop=loop)
     recipe = SimpleNamespace(experts=ExpertsConfig(common=2, teacher=config), seed=0)
     said: list[str] = []
     return Context(recipe, tmp_path, tmp_path, say=said.append)  # type: ignore[arg-type]
@@ -73,7 +73,6 @@ def test_what_it_writes_is_checked_and_carries_what_it_states(
     assert about["asked"] == len(plain) + 96 and about["of the teacher"] == len(written) >= 1
     assert about["of critics"] == len(critics) > 1 and all(unit in plain for unit in critics)
     assert sum(about["dropped"].values()) + len(units) == about["asked"]
-    assert about["dropped"]["stilted"] > 0
     for unit in written:
         topic, praise = Judge().judge([unit.text])
         assert not unit.prompt.traits and ATTRIBUTES[int(topic[0].argmax())] == unit.prompt.attribute
@@ -86,10 +85,16 @@ def test_what_it_writes_is_checked_and_carries_what_it_states(
     again, _, _ = taught(context)
     assert [u.text for u in again] == [u.text for u in units]
     path = folder / "written-000000.json"
-    path.write_text(json.dumps(["The picture is far too dark for the challenge."] * 96))
+    path.write_text(json.dumps([["The picture is far too dark for the challenge."] * 96, [-1.0] * 96]))
     without, about, _ = taught(context)
     assert about["of the teacher"] == 0 and len(without) == about["of critics"]
     assert about["dropped"]["duplicate"] == 95 and about["dropped"]["foreign"] == 1
+
+
+def test_the_likeliest_share_of_each_attribute_is_kept() -> None:
+    found = [("general", -4.0 + i) for i in range(4)] + [("composition", -40.0), ("composition", -30.0)]
+    least = teacher._least(found, 0.5)
+    assert [value for name, value in found if value >= least[name]] == [-2.0, -1.0, -30.0]
 
 
 def test_only_the_upper_layers_learn(context: Context, model: Path) -> None:
@@ -112,8 +117,17 @@ def test_a_model_that_cannot_be_had_is_named(context: Context, tmp_path: Path) -
 
 
 def test_all_faults_of_a_teacher_at_once() -> None:
-    faults = TeacherConfig(layers=0, texts=0, fluent=0.0, top_p=2.0, temperature=0.0).faults()
-    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_p", "fluent", "temperature"]
+    faults = TeacherConfig(layers=0, texts=0, likeliest=0.0, top_k=0, temperature=0.0).faults()
+    assert [fault.split()[0] for fault in faults] == ["layers", "texts", "top_k", "likeliest", "temperature"]
+
+
+def test_what_it_learned_it_finds_likelier(context: Context) -> None:
+    units, _, plain = taught(context)
+    network, tokenizer = teacher._learn(context, plain, context.folder("experts") / "again")
+    asked, said = [u.prompt for u in plain], [u.text for u in plain]
+    odd = [" ".join(reversed(text.split())) for text in said]
+    likely, unlikely = (teacher._likelihoods(network, tokenizer, asked, texts) for texts in (said, odd))
+    assert (likely > unlikely).mean() > 0.9 and likely.max() <= 0
 
 
 def test_what_follows_the_end_is_no_part_of_the_text(

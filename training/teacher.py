@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,9 +40,9 @@ __all__ = ["TeacherConfig", "lessons", "open_model", "spelled"]
 
 IGNORED = -100
 GROUP = 8  # texts of like length that stay together in a batch
-AT_ONCE = {"cpu": 128, "cuda": 1024}  # texts that are written, or read, at the same time
+AT_ONCE = {"cpu": 128, "cuda": 4096}  # texts that are written at the same time; a quarter of them are read
 CHUNK = 4096  # texts between two saves
-MOST = 48  # tokens of a text
+MOST = 32  # tokens of a text
 Lesson = tuple[list[int], int]
 """Token numbers of prompt and text, and how many of them are prompt."""
 
@@ -55,23 +55,24 @@ class TeacherConfig:
         model: see the module's text; "": nobody.
         layers: topmost blocks that learn; the rest, and the table of words, stay as they were published.
         texts: how many it writes; what passes the checks is fewer.
-        temperature, top_p: of its sampling.
-        fluent: share of what passed the checks that is kept: what the published model finds likeliest.
+        temperature, top_k: of its sampling: the lower, the plainer its English.
+        likeliest: share of what passed the checks that is kept, by attribute: what it finds likeliest itself, given
+            what it was asked.
         loop: `batch_size` counts texts.
     """
 
     model: str = ""
     layers: int = 12
     texts: int = 20_000
-    temperature: float = 0.9
-    top_p: float = 0.95
-    fluent: float = 0.7
+    temperature: float = 0.8
+    top_k: int = 40
+    likeliest: float = 0.7
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(epochs=2, rate=1e-4, precision="bf16"))
 
     def faults(self) -> list[str]:
         """What is impossible about it, a phrase each."""
-        faults = [f"{name} must be 1 or more" for name in ("layers", "texts") if getattr(self, name) < 1]
-        faults += [f"{name} must lie in 0..1" for name in ("top_p", "fluent") if not 0 < getattr(self, name) <= 1]
+        faults = [f"{name} must be 1 or more" for name in ("layers", "texts", "top_k") if getattr(self, name) < 1]
+        faults += ["likeliest must lie in 0..1"] if not 0 < self.likeliest <= 1 else []
         return faults + (["temperature must be above 0"] if self.temperature <= 0 else [])
 
 
@@ -97,19 +98,18 @@ def lessons(
     config: TeacherConfig = context.recipe.experts.teacher
     folder = context.folder("experts") / "teacher"
     prompts = sample_prompts(plans, config.texts, context.recipe.seed)
-    texts = _written(context, units, prompts, folder)
+    texts, likelihoods = _written(context, units, prompts, folder)
     asked, said = [*(u.prompt for u in units), *prompts], [*(u.text for u in units), *texts]
     passed, praise, dropped = check(context, asked, said, edges, common)
-    likely = _likelihoods(*open_model(config.model), [said[i] for i in passed], context.device)
-    least = float(np.quantile(likely, 1 - config.fluent)) if len(likely) else 0.0
-    kept = [k for k, value in enumerate(likely) if value >= least]
-    dropped["stilted"] = len(passed) - len(kept)
-    critics = [units[passed[k]] for k in kept if passed[k] < len(units)]
+    critics = [units[i] for i in passed if i < len(units)]
+    own = [(i - len(units), p) for i, p in zip(passed, praise, strict=True) if i >= len(units)]
+    least = _least([(prompts[i].attribute, likelihoods[i]) for i, _ in own], config.likeliest)
     written = [
-        Critique(said[passed[k]], f"teacher {passed[k] - len(units)}", asked[passed[k]].attribute, praise[k])
-        for k in kept
-        if passed[k] >= len(units)
+        Critique(texts[i], f"teacher {i}", prompts[i].attribute, p)
+        for i, p in own
+        if likelihoods[i] >= least[prompts[i].attribute]
     ]
+    dropped["unlikely"] = len(own) - len(written)
     found, reasons = make_units(written, edges, common)
     clean = [unit for unit in found if not unit.prompt.traits]
     dropped["traits"] = len(found) - len(clean)
@@ -117,6 +117,14 @@ def lessons(
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     counts = {"asked": len(said), "of critics": len(critics), "of the teacher": len(clean)}
     return [*critics, *clean], {**counts, "dropped": dict(dropped.most_common())}
+
+
+def _least(found: Sequence[tuple[str, float]], share: float) -> dict[str, float]:
+    """By attribute the likelihood that such a share of its texts reaches."""
+    by_attribute: dict[str, list[float]] = defaultdict(list)
+    for attribute, value in found:
+        by_attribute[attribute].append(value)
+    return {attribute: float(np.quantile(values, 1 - share)) for attribute, values in by_attribute.items()}
 
 
 def spelled(prompt: Prompt) -> str:
@@ -252,11 +260,7 @@ def _learn(context: Context, units: Sequence[Unit], folder: Path) -> tuple[nn.Mo
     """The model after it has learnt the critiques."""
     config: TeacherConfig = context.recipe.experts.teacher
     model, tokenizer = open_model(config.model)
-    end = [int(tokenizer.eos_token_id)]
-    examples = []
-    for unit in units:
-        told = tokenizer(spelled(unit.prompt), add_special_tokens=False)["input_ids"]
-        examples.append((told + tokenizer(unit.text, add_special_tokens=False)["input_ids"] + end, len(told)))
+    examples = [_lesson(tokenizer, unit.prompt, unit.text) for unit in units]
     loop = replace(config.loop, batch_size=max(1, config.loop.batch_size // GROUP))
     pupil = fit(
         _Pupil(model, config.layers), _Lessons(examples, context.recipe.seed), _collate, _loss,
@@ -269,8 +273,10 @@ def _learn(context: Context, units: Sequence[Unit], folder: Path) -> tuple[nn.Mo
 # --- writing and reading -----------------------------------------------------------------------------------------
 
 
-def _written(context: Context, units: Sequence[Unit], prompts: Sequence[Prompt], folder: Path) -> list[str]:
-    """A text for each prompt; kept in the folder, chunk by chunk."""
+def _written(
+    context: Context, units: Sequence[Unit], prompts: Sequence[Prompt], folder: Path
+) -> tuple[list[str], list[float]]:
+    """A text for each prompt, and the mean log-likelihood of its tokens; kept in the folder, chunk by chunk."""
     config: TeacherConfig = context.recipe.experts.teacher
     chunks = [folder / f"written-{start:06d}.json" for start in range(0, len(prompts), CHUNK)]
     todo = [(n * CHUNK, path) for n, path in enumerate(chunks) if not path.exists()]
@@ -283,10 +289,12 @@ def _written(context: Context, units: Sequence[Unit], prompts: Sequence[Prompt],
             for k in range(0, len(asked), AT_ONCE[context.device]):
                 torch.manual_seed(start + k)
                 said += _say(model, tokenizer, asked[k : k + AT_ONCE[context.device]], config)
+            values = _likelihoods(model, tokenizer, asked, said)
             with appearing(path) as partial:
-                partial.write_text(json.dumps(said, ensure_ascii=False), "utf-8")
+                partial.write_text(json.dumps([said, values.round(4).tolist()], ensure_ascii=False), "utf-8")
             context.say(f"experts: the teacher has written {start + len(asked)} of {len(prompts)} texts")
-    return [text for path in chunks for text in json.loads(path.read_text("utf-8"))]
+    parts = [json.loads(path.read_text("utf-8")) for path in chunks]
+    return [text for texts, _ in parts for text in texts], [value for _, values in parts for value in values]
 
 
 def _say(model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: TeacherConfig) -> list[str]:
@@ -298,7 +306,7 @@ def _say(model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: TeacherC
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
         found = model.generate(
             input_ids=asked["input_ids"].to(device), attention_mask=asked["attention_mask"].to(device),
-            do_sample=True, temperature=config.temperature, top_p=config.top_p, max_new_tokens=MOST,
+            do_sample=True, temperature=config.temperature, top_k=config.top_k, max_new_tokens=MOST,
             pad_token_id=tokenizer.eos_token_id,
         )  # fmt: skip
     texts = []
@@ -309,21 +317,27 @@ def _say(model: Any, tokenizer: Any, prompts: Sequence[Prompt], config: TeacherC
     return texts
 
 
-def _likelihoods(model: Any, tokenizer: Any, texts: Sequence[str], device: str) -> NDArray[np.float64]:
-    """(N,) mean log-likelihood of a token of each text, told nothing before it."""
-    model.to(device)
-    start = [int(tokenizer.bos_token_id or tokenizer.eos_token_id)]
-    rows = [start + tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+def _likelihoods(model: Any, tokenizer: Any, prompts: Sequence[Prompt], texts: Sequence[str]) -> NDArray[np.float64]:
+    """(N,) mean log-likelihood of a token of each text, its end included, given its prompt."""
+    device = next(model.parameters()).device
+    rows = [_lesson(tokenizer, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     found = np.zeros(len(rows))
     pupil = _Pupil(model, 1).eval()
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-        for k in range(0, len(order), AT_ONCE[device]):
-            part = order[k : k + AT_ONCE[device]]
-            batch = {name: t.to(device) for name, t in _collate([[(rows[i], 1) for i in part]]).items()}
+    size = AT_ONCE[device.type] // 4
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        for k in range(0, len(order), size):
+            part = order[k : k + size]
+            batch = {name: t.to(device) for name, t in _collate([[rows[i] for i in part]]).items()}
             where = batch["labels"] != IGNORED
             logits = pupil(batch["ids"], batch["mask"], where)
             losses = F.cross_entropy(logits.float(), batch["labels"][where], reduction="none")
             sums = torch.zeros(where.shape, device=device).masked_scatter(where, losses).sum(1) / where.sum(1)
             found[part] = -sums.cpu().numpy()
     return found
+
+
+def _lesson(tokenizer: Any, prompt: Prompt, text: str) -> Lesson:
+    told = tokenizer(spelled(prompt), add_special_tokens=False)["input_ids"]
+    said = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [*told, *said, int(tokenizer.eos_token_id)], len(told)
