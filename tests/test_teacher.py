@@ -122,7 +122,7 @@ def test_all_faults_of_a_teacher_at_once() -> None:
 
 
 def test_what_it_learned_it_finds_likelier(context: Context) -> None:
-    units, _, plain = taught(context)
+    _, _, plain = taught(context)
     network, tokenizer = teacher._learn(context, plain, context.folder("experts") / "again")
     asked, said = [u.prompt for u in plain], [u.text for u in plain]
     odd = [" ".join(reversed(text.split())) for text in said]
