@@ -103,7 +103,7 @@ def rows(count: int, thumbs: list[bytes]) -> Any:
 
 def about(count: int) -> dict[str, Any]:
     weak = {"lens": [], "focal": [], "month": []}
-    data = {"made": "", "bundle": "none", "attributes": TITLES, "groups": [], "failed": {}, "weak": weak}
+    data = {"made": "", "bundle": "none", "attributes": TITLES, "plain": [], "groups": [], "failed": {}, "weak": weak}
     return data | {"picks": list(range(min(24, count)))}
 
 

@@ -19,6 +19,7 @@ from conftest import picture
 from PIL import Image
 
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.critique.kept import key_of
 from cgiaa_cli.critique.session import Session
 from cgiaa_cli.curation.select import Selection, select
 from cgiaa_cli.review import server
@@ -121,7 +122,8 @@ def served(
 ) -> Iterator[Client]:
     """The page of a folder that was scanned."""
     with Session(db=db, model=str(model)) as session, Cache.open(db) as cache, server.bind(0) as listening:
-        gallery = Gallery.of(cache, session.scorer, select(session.cache, session.scorer, Selection([folder])))
+        hits = select(session.cache, session.scorer, Selection([folder]))
+        gallery = Gallery.of(cache, session.scorer, key_of(session.settings), hits)
         grouping = Grouping(gallery, db, lambda path, error: None, look=True)
         review = Review(cache, gallery, grouping, session, "photos", failed or {}, random.Random(0))
         pictures = Pictures(2)

@@ -1,10 +1,8 @@
-"""The page of `cgiaa review` without a browser: who may ask, what is answered, decisions, sidecars, the command."""
+"""The page of `cgiaa review` without a browser: who may ask, what is answered, decisions, sidecars."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import random
 import shutil
 import urllib.parse
@@ -14,20 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunCli, picture, write_tiny_bundle
-from PIL import Image
+from conftest import RunCli, write_tiny_bundle
 from reviewing import EVIL, Client, make_photos, scan, served
 
 from cgiaa_cli.cache.store import Cache
+from cgiaa_cli.critique import kept
 from cgiaa_cli.curation import groups_kept
-from cgiaa_cli.errors import CacheError, PhotoError
+from cgiaa_cli.errors import CacheError
 from cgiaa_cli.report.library import read_library
 from cgiaa_cli.review import decisions
-from cgiaa_cli.review import pictures as pictures_module
 from cgiaa_cli.review.gallery import as_shown
 from cgiaa_cli.review.grouping import Grouping
 from cgiaa_cli.review.pairs import FEW, PER_GROUP, Asked, next_pair
-from cgiaa_cli.review.pictures import Pictures
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +45,9 @@ def running(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def page(running: Client) -> Client:
-    """The page of which nothing is decided."""
+    """The page of which nothing is decided, and no critique made."""
     with running.review.cache.transaction() as conn:
-        for table in ("decisions", "choices", "keep_all"):
+        for table in ("decisions", "choices", "keep_all", "critiques"):
             conn.execute(f"DELETE FROM {table}")
     running.review._history.clear()
     return running
@@ -65,7 +61,7 @@ def test_only_who_knows_the_token_is_answered(page: Client) -> None:
     for token in ("", "the-toke", "the-token2", "%FF", "other"):
         status, text, headers = page.ask("state", token=token)
         assert status == 403 and b"cgiaa review" in text and headers["cache-control"] == "no-store"
-    for path in ("thumb/0.jpg", "page.js", "page.css", ""):
+    for path in ("thumb/0.jpg", "original/0", "page.js", "page.css", ""):
         assert page.ask(path, token="other")[0] == 403
         assert page.ask(path)[0] == 200
 
@@ -106,6 +102,14 @@ def test_no_request_names_a_path(page: Client) -> None:
         assert page.ask(path)[0] == 404
     count = len(page.review.gallery)
     assert page.ask(f"thumb/{count}.jpg")[0] == 404 and page.ask("thumb/-1.jpg")[0] == 404
+    for path in (
+        f"original/{count}",
+        "original/-1",
+        "original/",
+        "original//etc/passwd",
+        "original/..%2f..%2fetc%2fpasswd",
+    ):
+        assert page.ask(path)[0] == 404
     assert page.ask("large/0.jpg")[0] == 404 and page.ask(f"critique/{count}")[0] == 404
 
 
@@ -134,14 +138,14 @@ def test_no_request_names_a_path(page: Client) -> None:
 def test_what_makes_no_sense_is_refused_and_said(page: Client, path: str, body: Any) -> None:
     status, said = page.error(path, body)
     assert status == 400 and said
-    assert page.json("state") == {"picks": [], "rejects": [], "choices": 0, "steps": 0}
+    assert page.json("state") == {"picks": [], "rejects": [], "choices": 0, "steps": 0, "critiqued": []}
 
 
 def test_a_body_has_a_limit(page: Client) -> None:
     assert page.ask("decide", b"{}", Content_Length=str(1 << 30))[0] == 413
 
 
-# photos and pictures
+# photos
 
 
 def test_rows_of_photos(page: Client) -> None:
@@ -200,13 +204,28 @@ def test_filters(page: Client) -> None:
     assert len(names("show=picks&camera=Testcam")) == 3 and len(names("show=picks&one=1")) == 1
     assert names("show=picks&camera=Alpha") == set()
     # those with a critique, each once it is made
-    with page.review.cache.transaction() as conn:
-        conn.execute("DELETE FROM critiques")
     assert names("critiqued=1") == set()
     for name in ("single05.jpg", "IMG_0001.jpg"):
         page.json(f"critique/{page.number(name)}")
     assert names("critiqued=1") == {"single05.jpg", "IMG_0001.jpg"}
+    assert page.json("state")["critiqued"] == sorted(page.number(f"{name}.jpg") for name in ("single05", "IMG_0001"))
     assert names("critiqued=1&camera=Beta") == {"single05.jpg"} and len(names("critiqued=0")) == 14
+
+
+def test_finding_by_words_of_critiques(page: Client) -> None:
+    found = lambda words: page.json(f"list?find={words}")["numbers"]  # noqa: E731
+    assert found("lighthouse") == []
+    for name, text in (("single05", "A Lighthouse leans."), ("single06", "The lighthouse is upright.")):
+        number = page.number(f"{name}.jpg")
+        row = {"kinds": ["night"], "notice": "", "attributes": {"composition": {"text": text}}}
+        with Cache.open(page.review.cache.path) as other:  # another process made it meanwhile
+            (key,) = other.conn.execute("SELECT hash FROM contents WHERE id = ?", (page.review.gallery.ids[number],))
+            kept.write(other, page.review.gallery.scorer, key[0], page.review.session.settings, row)
+        assert number in found("LIGHTHOUSE") and number in page.json("state")["critiqued"]
+    first, second = page.number("single05.jpg"), page.number("single06.jpg")
+    assert sorted(found("night")) == sorted((first, second))
+    assert found("lighthouse+leans") == [first] and found("upright+single06+night") == [second]
+    assert found("single05+upright") == [] and found("lighthouse&critiqued=1&camera=Beta") == [first]
 
 
 def test_numbers_are_written_as_the_page_writes_them() -> None:
@@ -235,86 +254,6 @@ def test_a_photo_that_another_process_has_forgotten(library: Path, tmp_path: Pat
         assert page.json("scores")["score"][gone] is None
         assert sum(row["photos"] for row in page.json("weak")["lens"]) == 7
         assert gone not in page.json("list?least=0")["numbers"] and page.json("list?order=score")["numbers"][-1] == gone
-
-
-def test_pictures_upright_at_three_sizes(page: Client) -> None:
-    def size(path: str) -> tuple[int, int]:
-        status, data, headers = page.ask(path)
-        assert status == 200 and headers["content-type"] == "image/jpeg"
-        return Image.open(io.BytesIO(data)).size
-
-    turned = page.number("turned.jpg")
-    assert size(f"thumb/{turned}.jpg") == (200, 300) == size(f"view/{turned}.jpg")
-    path = page.review.gallery.paths[turned][0]
-    assert page.ask(f"full/{turned}.jpg")[1] == Path(path).read_bytes()  # a browser turns it itself
-    assert size(f"full/{page.number('small.png')}.jpg") == (120, 90)
-
-
-def test_a_large_photo_in_other_formats_at_full_size(tmp_path: Path) -> None:
-    pictures = Pictures(1)
-    picture(1, 0.4, (1800, 1200)).save(tmp_path / "a.tiff")
-    sides = {}
-    for kind in pictures_module.SIZES:
-        sides[kind] = max(Image.open(io.BytesIO(pictures.get(str(tmp_path / "a.tiff"), kind))).size)
-    assert sides == {"thumb": 320, "view": 1600, "full": 1800}
-    pytest.importorskip("pillow_heif")
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-    picture(1, 0.4, (900, 600)).save(tmp_path / "a.heic")
-    assert Image.open(io.BytesIO(pictures.get(str(tmp_path / "a.heic"), "full"))).size == (900, 600)
-    pictures.close()
-
-
-def test_pictures_are_kept_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    monkeypatch.setattr(pictures_module, "_make", lambda path, kind: made.append(path) or bytes(100))
-    pictures = Pictures(1, room=450)
-    for path in ("a", "b", "a", "c", "d", "a", "e", "b", "a"):
-        assert len(pictures.get(path, "thumb")) == 100
-    assert made == ["a", "b", "c", "d", "e", "b"]  # b was asked for longest ago when e came
-    small = Pictures(1, room=300)
-    assert small.get("x", "thumb") and small.get("x", "thumb") and made[-2:] == ["x", "x"]  # too large to be kept
-
-
-def test_a_photo_that_is_gone(library: Path, tmp_path: Path) -> None:
-    db = Path(shutil.copy(library / "cache.sqlite", tmp_path / "page.sqlite"))
-    shutil.copytree(library / "photos", tmp_path / "photos")
-    with Cache.open(db) as cache, cache.transaction() as conn:
-        conn.execute("UPDATE files SET path = replace(path, ?, ?)", (f"{library}/photos/", f"{tmp_path}/photos/"))
-    with served(tmp_path / "photos", db, library / "tiny", write=True) as page:
-        gone, damaged = page.number("single02.jpg"), page.number("single03.jpg")
-        (tmp_path / "photos" / "single02.jpg").unlink()
-        (tmp_path / "photos" / "single03.jpg").write_bytes(b"no photo")
-        for number in (gone, damaged):
-            for kind in ("thumb", "view", "evidence"):
-                status, said = page.error(f"{kind}/{number}.jpg")
-                assert status == 404 and said
-        assert page.error(f"critique/{gone}")[0] == 404
-        # what was decided on it is kept, and its sidecar is not written
-        page.json("decide", {"verdicts": {gone: "pick"}})
-        found = page.json("sidecars", {})
-        assert found["counts"] == {"failed": 1} and "no such file" in found["files"][0]["error"]
-
-
-def test_too_large_for_a_jpeg() -> None:
-    with pytest.raises(PhotoError, match="too large to be shown"):
-        pictures_module.jpeg(Image.new("L", (65_600, 1)), 80)
-
-
-def test_a_critique_with_evidence(page: Client) -> None:
-    number = page.number("single05.jpg")
-    found = page.json(f"critique/{number}")
-    assert set(found) == {"kinds", "notice", "attributes"}
-    assert found["attributes"]["composition"]["text"]
-    assert Image.open(io.BytesIO(page.ask(f"evidence/{number}.jpg")[1])).width > 200
-    path = page.review.gallery.paths[number][0]
-    os.rename(path, f"{path}.away")
-    try:
-        assert page.json(f"critique/{number}") == found  # kept in the cache
-        assert page.error(f"evidence/{number}.jpg")[0] == 404
-    finally:
-        os.rename(f"{path}.away", path)
 
 
 # decisions
@@ -540,7 +479,7 @@ def test_sidecars_are_planned_written_and_taken_back(writing: Client, tmp_path: 
 def test_the_order_of_a_taste(page: Client, library: Path) -> None:
     from cgiaa_cli.commands.review import _order
     from cgiaa_cli.curation.select import Selection
-    from cgiaa_cli.taste import kept
+    from cgiaa_cli.taste import kept as tastes
     from cgiaa_cli.taste.learn import SCORES, Head
 
     session = page.review.session
@@ -550,7 +489,7 @@ def test_the_order_of_a_taste(page: Client, library: Path) -> None:
     weights[0] = -1.0  # the user who likes what nobody likes
     dim = session.cache.conn.execute("SELECT dim FROM embeddings LIMIT 1").fetchone()[0]
     head = Head(np.zeros(dim), weights, 10.0)
-    kept.save(kept.Taste("odd", session.bundle.scorer, "2026-01-01", 10, {}, (), head))
+    tastes.save(tastes.Taste("odd", session.bundle.scorer, "2026-01-01", 10, {}, (), head))
     asked = session.cache, session.scorer, Selection([library / "photos"]), None
     hits, plain = (list(_order(session, taste)(*asked)) for taste in ("odd", None))
     assert hits[0].content_id == plain[-1].content_id

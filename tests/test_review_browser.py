@@ -245,6 +245,54 @@ def test_one_photo_with_its_critique(page: Any, client: Client) -> None:
     assert client.json("state")["picks"] == [client.number("single07.jpg")]
 
 
+def test_photos_with_a_critique_have_a_badge_and_are_found_by_its_words(page: Any, client: Client) -> None:
+    badges = page.locator("#wall .badge:visible")
+    playwright.expect(badges).to_have_count(0)
+    names = [tile.get_attribute("title") for tile in page.locator("#wall .tile").all()[:3]]
+    page.keyboard.press("Enter")
+    shown(page, "#photo .pane img")
+    page.keyboard.press("k")
+    playwright.expect(page.locator("#photo article").first).to_be_visible()
+    page.keyboard.press("ArrowRight")
+    playwright.expect(page.locator("#place")).to_have_text("2 of 134")
+    page.keyboard.press("e")  # evidence is that of a critique
+    shown(page, "#photo .evidence")
+    page.keyboard.press("Escape")
+    playwright.expect(badges).to_have_count(2)
+    assert badges.first.get_attribute("title") == "has a critique"
+    number = client.number(names[2])
+    client.json(f"critique/{number}")  # on another page
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    playwright.expect(page.locator(f'#wall .tile[data-number="{number}"] .badge')).to_be_visible()
+    # no name has it, and each of the critiques
+    page.fill("#find", "the")
+    playwright.expect(page.locator("#count")).to_have_text("3 of 134 photos")
+
+
+def test_the_original_in_a_tab_of_its_own_or_downloaded(page: Any, client: Client, tmp_path: Path) -> None:
+    number = client.number("small.png")
+    page.fill("#find", "small")
+    playwright.expect(page.locator("#count")).to_have_text("1 of 134 photos")
+    page.locator("#wall .tile").first.click()
+    for act in (
+        lambda: page.locator("#original").click(),
+        lambda: page.keyboard.press("o"),
+        lambda: page.locator("#original").press("Enter"),
+    ):
+        with page.expect_popup() as opened:
+            act()
+        until(opened.value, "document.images[0]?.naturalWidth === 120")
+        assert opened.value.url == f"{client.address}original/{number}"
+        opened.value.close()
+        playwright.expect(page.locator("#photo")).to_be_visible()
+    picture(1, 0.4).save(tmp_path / "scan.tiff")
+    client.review.gallery.paths[number] = (str(tmp_path / "scan.tiff"),)
+    with page.expect_download() as got:
+        page.keyboard.press("o")
+    assert got.value.suggested_filename == "scan.tiff"
+    assert Path(got.value.path()).read_bytes() == (tmp_path / "scan.tiff").read_bytes()
+
+
 def test_what_is_said_of_a_place_frames_it(page: Any, client: Client) -> None:
     critiques = ((number, client.json(f"critique/{number}")["attributes"].values()) for number in range(20))
     number, found = next((n, found) for n, found in critiques if any(part["region"] for part in found))

@@ -22,6 +22,7 @@ from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.groups_photos import fill_looks
 from cgiaa_cli.curation.select import Selection
 from cgiaa_cli.errors import PhotoError
+from cgiaa_cli.imaging.formats import PLAIN
 from cgiaa_cli.inference import usable_cpus
 from cgiaa_cli.paths import absolute, escape, printable
 from cgiaa_cli.report.library import Library, critique_of, read_library
@@ -145,6 +146,7 @@ def _about(session: Session, library: Library, top: int, failed: dict[str, str])
         "made": datetime.now().strftime("%Y-%m-%d %H:%M"),
         "bundle": f"{session.bundle.name} {session.bundle.version}",
         "attributes": TITLES,
+        "plain": PLAIN,
         "picks": library.best[:top],
         "groups": library.groups,
         "weak": library.weak,

@@ -14,6 +14,7 @@ from cgiaa_cli.commands import choosing as c
 from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, many, say
 from cgiaa_cli.commands.report import title_of, unreadable
 from cgiaa_cli.config import DEVICES
+from cgiaa_cli.critique.kept import key_of
 from cgiaa_cli.critique.session import Session
 from cgiaa_cli.curation import select as selecting
 from cgiaa_cli.curation.select import Selection
@@ -80,7 +81,7 @@ def review(  # its parameters are the command line
             say(f"nothing matched; there is nothing to review{hint}")
             raise typer.Exit(SOME_FAILED if failed else NOTHING)
         with Cache.open(session.cache.path) as cache:
-            gallery = Gallery.of(cache, session.scorer, hits)
+            gallery = Gallery.of(cache, session.scorer, key_of(session.settings), hits)
             grouping = Grouping(gallery, session.cache.path, lambda path, error: None, look=not no_scan)
             page = Review(cache, gallery, grouping, session, title_of(paths), failed)
             _serve(page, listening, write=write, open_=open_)

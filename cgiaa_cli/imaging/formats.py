@@ -15,6 +15,7 @@ __all__ = [
     "HEAD_BYTES",
     "OTHER_SUFFIXES",
     "PHOTO_SUFFIXES",
+    "PLAIN",
     "RAW_SUFFIXES",
     "foreign",
     "sniff",
@@ -22,6 +23,9 @@ __all__ = [
 
 HEAD_BYTES = 64
 """How many bytes `sniff` and `foreign` want; fewer is allowed, and then less is told apart."""
+
+PLAIN = ("jpeg", "png", "webp", "gif", "bmp", "avif")
+"""Formats that every browser shows; the media type of each is `image/` and its name."""
 
 RAW_SUFFIXES = frozenset(
     [

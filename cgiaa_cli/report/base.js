@@ -21,11 +21,10 @@ function frameOf(photo, source, alt) {
 
 function tile(index, list, key, extra) {
   const photo = photos[index];
-  const badge = photo.critique && !extra ? make("span", { className: "badge", title: "has a critique" }, "\u270e") : null;
   const shown = key in SCORES ? key : "score";
   const button = make("button", { type: "button", className: `tile ${extra || ""}`, title: photo.path },
     frameOf(photo, photo.thumb, altOf(photo)),
-    make("span", { className: "line" }, make("span", { className: "name" }, photo.name), badge,
+    make("span", { className: "line" }, make("span", { className: "name" }, photo.name), photo.critique && !extra ? badge() : null,
       make("span", { className: "number", title: SCORES[shown] }, fixed(photo[shown]))));
   button.addEventListener("click", () => look(index, list()));
   return button;

@@ -41,7 +41,6 @@ function prepareGroups() {
 const dialog = $("photo");
 const image = dialog.querySelector("img");
 const mark = dialog.querySelector("svg");
-const PLAIN = ["jpeg", "png", "webp", "gif", "bmp", "avif"]; // what every browser shows
 let among = [];
 let at = 0;
 let evidence = false;
@@ -80,7 +79,7 @@ function showPicture() {
   image.alt = (drawn ? "Evidence drawn on " : "") + altOf(photo);
   image.onerror = () => { image.onerror = null; image.src = photo.thumb || "data:,"; };
   // without a large picture of its own, the original is tried: it may lie where the link says
-  image.src = drawn ? photo.evidence : photo.large || (PLAIN.includes(photo.format) ? photo.link : photo.thumb || "data:,");
+  image.src = drawn ? photo.evidence : photo.large || (data.plain.includes(photo.format) ? photo.link : photo.thumb || "data:,");
 }
 
 function region(photo, place) {

@@ -9,6 +9,9 @@ function settings(photo) {
   ].filter(Boolean).join(" \u00b7 ");
 }
 
+// on a tile
+const badge = () => make("span", { className: "badge", title: "has a critique" }, "\u270e");
+
 // `share` is how much of the bar is full, from 0 to 1
 function scoreLine(name, value, share, title) {
   const fill = make("i");

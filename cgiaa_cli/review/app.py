@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import html
 import json
+import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,10 +26,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from cgiaa_cli.errors import CgiaaError, PhotoError, UsageError
+from cgiaa_cli.imaging.formats import PLAIN
 from cgiaa_cli.paths import printable
 from cgiaa_cli.report.page import SHARED, embed, program, template
 from cgiaa_cli.review.gallery import KINDS, ORDERS, View
-from cgiaa_cli.review.pictures import SIZES, Pictures
+from cgiaa_cli.review.pictures import SIZES, Pictures, read
 from cgiaa_cli.review.state import SHOWS, Review
 
 if TYPE_CHECKING:
@@ -98,7 +101,7 @@ def make_app(review: Review, pictures: Pictures, sidecars: Sidecars, token: str,
     """
     api = _Api(review, pictures)
     routes = [Route(f"/{name}", _file(kind, text)) for name, (kind, text) in _files(review, sidecars).items()]
-    routes += [Route("/{kind:str}/{number:int}.jpg", api.picture)]
+    routes += [Route("/{kind:str}/{number:int}.jpg", api.picture), Route("/original/{number:int}", api.original)]
     reads: dict[str, Callable[[Request], Any]] = {
         "state": lambda request: review.state(),
         "list": api.list,
@@ -150,6 +153,15 @@ class _Api:
             raise HTTPException(404)
         return Response(data, media_type="image/jpeg")
 
+    async def original(self, request: Request) -> Response:
+        path = self.review.gallery.paths[self.number(request)][0]
+        data, kind = await run_in_threadpool(read, path)
+        plain = kind in PLAIN
+        name = quote(os.path.basename(path), safe="")
+        how = f"{'inline' if plain else 'attachment'}; filename*=UTF-8''{name}"
+        media_type = f"image/{kind}" if plain else "application/octet-stream"
+        return Response(data, media_type=media_type, headers={"content-disposition": how})
+
     def list(self, request: Request) -> Any:
         asked = request.query_params
         order, show = asked.get("order", "value"), asked.get("show", "all")
@@ -159,6 +171,7 @@ class _Api:
             order,
             asked.get("turned") == "1",
             asked.get("find", ""),
+            critiqued=asked.get("critiqued") == "1",
             kinds={name: asked[name] for name in KINDS if name in asked},
             least=_limit(asked.get("least", "-inf")),
             most=_limit(asked.get("most", "inf")),
@@ -166,10 +179,7 @@ class _Api:
         one = asked.get("one") == "1"
         if one and not self.review.grouping.done.is_set():
             return {"ready": False}
-        return {
-            "ready": True,
-            "numbers": self.review.show(view, show, one=one, critiqued=asked.get("critiqued") == "1"),
-        }
+        return {"ready": True, "numbers": self.review.show(view, show, one=one)}
 
     def photos(self, request: Request) -> Any:
         numbers = [_number(text) for text in request.query_params.get("numbers", "").split(",")[:MOST]]

@@ -4,6 +4,7 @@
 const CHUNK = 200; // photos that are asked for at once
 const rows = new Map(); // of a photo's number what is shown of it
 const decided = { picks: new Set(), rejects: new Set(), choices: 0, steps: 0 };
+let critiqued = new Set(); // numbers of photos
 
 /* ---- the server ---- */
 
@@ -70,6 +71,7 @@ function hear(state) {
   decided.rejects = new Set(state.rejects);
   decided.choices = state.choices;
   decided.steps = state.steps;
+  critiqued = new Set(state.critiqued);
   $("undo").disabled = !decided.steps;
   $("summary").textContent = [count(data.count, "photo"), count(decided.picks.size, "pick"),
     count(decided.rejects.size, "reject"), count(decided.choices, "choice")].join(" \u00b7 ");
@@ -115,7 +117,7 @@ function tile(number, lazy = true) {
   const frame = make("span", { className: "frame" }, image, make("span", { className: "sign" }), make("span", { className: "mark" }));
   image.addEventListener("error", () => { if (image.getAttribute("src")) frame.replaceChildren("no longer readable", ...frame.querySelectorAll(".sign, .mark")); });
   const node = make("button", { type: "button", className: "tile" }, frame,
-    make("span", { className: "line" }, make("span", { className: "name" }), make("span", { className: "number" })));
+    make("span", { className: "line" }, make("span", { className: "name" }), badge(), make("span", { className: "number" })));
   node.dataset.number = number;
   if (lazy) image.src = picture("thumb", number);
   dress(node);
@@ -134,6 +136,7 @@ function dress(node) {
   node.querySelector(".sign").textContent = SIGNS[verdict] || "";
   const mark = marked.indexOf(number);
   node.querySelector(".mark").textContent = mark < 0 ? "" : String(mark + 1);
+  node.querySelector(".badge").hidden = !critiqued.has(number);
   node.title = photo ? photo.path : "";
   node.querySelector(".name").textContent = photo ? photo.name : "";
   node.querySelector(".number").textContent = photo ? fixed(photo[scoreShown()]) : "";

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property
@@ -30,10 +31,13 @@ KINDS = ("camera", "lens", "focal", "month", "weakest")
 
 CHUNK = 500  # SQLite takes 999 parameters at least
 
-_QUERY = (
+_COLUMNS = (
     f"SELECT c.id, c.camera, c.lens, c.taken_at, c.focal_length, {', '.join(f's.{name}' for name in SCORES)} "
     "FROM contents c JOIN scores s ON s.scorer_id = ? AND s.content_id = c.id WHERE c.id IN "
 )
+# the index has all of it, and by itself SQLite would walk through the texts
+_CRITIQUED = "SELECT content_id FROM critiques INDEXED BY critiques_content WHERE scorer_id = ? AND settings = ?"
+_CRITIQUES = "SELECT content_id, body FROM critiques WHERE scorer_id = ? AND settings = ? AND content_id IN "
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,9 @@ class View:
 
     Attributes:
         order: one of `ORDERS`.
-        find: words that all have to be in a photo's names, camera, lens or time.
+        find: words that all have to be in a photo's names, camera, lens, time or critique.
         among: numbers of the photos to look at; None: all.
+        critiqued: only those of which a critique is kept.
         kinds: of some of `KINDS` the one that a photo has to be of.
         least, most: of the score that is ordered by, overall for other orders, as the page shows it.
     """
@@ -52,6 +57,7 @@ class View:
     turned: bool = False
     find: str = ""
     among: frozenset[int] | None = None
+    critiqued: bool = False
     kinds: Mapping[str, str] = field(default_factory=dict)
     least: float = -math.inf
     most: float = math.inf
@@ -65,16 +71,19 @@ class Gallery:
         ids: of the contents.
         paths: escaped, all that a content lies at, the shortest first: mostly the original.
         values: what the command line orders by.
+        settings: what critiques are kept under; see `kept.key_of`.
     """
 
     cache: Cache
     scorer: int
+    settings: str
     ids: list[int] = field(default_factory=list)
     paths: list[tuple[str, ...]] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    _said: dict[int, str] = field(default_factory=dict, init=False)
 
     @classmethod
-    def of(cls, cache: Cache, scorer: int, hits: Iterable[Hit]) -> Gallery:
+    def of(cls, cache: Cache, scorer: int, settings: str, hits: Iterable[Hit]) -> Gallery:
         """The gallery of a selection."""
         paths: dict[int, list[str]] = {}
         values: dict[int, float] = {}
@@ -82,7 +91,7 @@ class Gallery:
             paths.setdefault(hit.content_id, []).append(hit.path)
             values.setdefault(hit.content_id, hit.value)
         ordered = [tuple(sorted(some, key=lambda path: (len(path), path))) for some in paths.values()]
-        return cls(cache, scorer, list(paths), ordered, list(values.values()))
+        return cls(cache, scorer, settings, list(paths), ordered, list(values.values()))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,26 +120,48 @@ class Gallery:
         rows = photo_rows(self.cache, self.scorer, first, [self.paths[i][1:] for i in numbers], self.root)
         return [{"number": number, **row} for number, row in zip(numbers, rows, strict=True)]
 
+    def _rows(self, query: str, given: tuple[Any, ...], contents: Iterable[int]) -> Iterator[tuple[Any, ...]]:
+        """What a query that ends in `IN` finds of contents."""
+        wanted = iter(contents)
+        while part := list(islice(wanted, CHUNK)):
+            with self.cache.guard():
+                rows = self.cache.conn.execute(f"{query}({','.join('?' * len(part))})", (*given, *part)).fetchall()
+            yield from rows
+
     @cached_property
     def _columns(self) -> list[tuple[Any, ...]]:
         """camera, lens, taken_at, focal_length and `SCORES` of each photo; read when the page first asks for them."""
-        found: dict[int, tuple[Any, ...]] = {}
-        wanted = iter(self.ids)
-        while part := list(islice(wanted, CHUNK)):
-            with self.cache.guard():
-                rows = self.cache.conn.execute(f"{_QUERY}({','.join('?' * len(part))})", (self.scorer, *part))
-                found.update((row[0], row[1:]) for row in rows)
+        found = {row[0]: row[1:] for row in self._rows(_COLUMNS, (self.scorer,), self.ids)}
         unknown = (None,) * (4 + len(SCORES))  # another process may have forgotten it meanwhile
         return [found.get(content, unknown) for content in self.ids]
 
     @cached_property
     def _texts(self) -> list[str]:
-        """Of each photo all that can be found, in lower case."""
+        """Of each photo all that can be found but its critique, in lower case."""
         texts = []
         for paths, (camera, lens, taken_at, *_) in zip(self.paths, self._columns, strict=True):
             said = [camera, lens, (taken_at or "").replace("T", " ")]
             texts.append("\n".join([*(path.removeprefix(self.root) for path in paths), *filter(None, said)]).lower())
         return texts
+
+    def critiqued(self) -> set[int]:
+        """The photos of which a critique is kept, whoever made it.
+
+        Raises:
+            CacheError: the cache cannot be read.
+        """
+        with self.cache.guard():
+            found = self.cache.conn.execute(_CRITIQUED, (self.scorer, self.settings)).fetchall()
+        return {self.numbers[content] for (content,) in found if content in self.numbers}
+
+    def _critiques(self) -> Mapping[int, str]:
+        """Of each photo with a critique what can be found in it, as `report` does; they are made while we look on."""
+        new = [self.ids[i] for i in self.critiqued() - self._said.keys()]
+        for content, body in self._rows(_CRITIQUES, (self.scorer, self.settings), new):
+            critique = json.loads(body)
+            texts = [found["text"] for found in critique["attributes"].values()]
+            self._said[self.numbers[content]] = "\n".join([*texts, *critique["kinds"]]).lower()
+        return self._said
 
     def _column(self, name: str) -> list[Any]:
         """Of each photo its `taken_at` or one of `SCORES`."""
@@ -190,7 +221,11 @@ class Gallery:
         found = [i for i in range(len(self)) if view.among is None or i in view.among]
         words = view.find.lower().split()
         if words:
-            found = [i for i in found if all(word in self._texts[i] for word in words)]
+            said = self._critiques()
+            found = [i for i in found if all(word in self._texts[i] or word in said.get(i, "") for word in words)]
+        if view.critiqued:
+            kept = self.critiqued()
+            found = [i for i in found if i in kept]
         for name, value in view.kinds.items():
             kinds = self._kinds[name]
             found = [i for i in found if kinds[i] == value]

@@ -73,6 +73,7 @@ function dressLook() {
     const image = figure.querySelector("img");
     if (image) image.alt = altOf(shown);
   });
+  $("original").href = `original/${number}`;
   const verdict = verdictOf(number);
   $("photo-title").textContent = `${verdict ? `${SIGNS[verdict]} ` : ""}${rows.get(number).path}`;
 }
@@ -110,6 +111,7 @@ const critique = trying(async () => {
   button.disabled = true;
   button.textContent = "Critique ...";
   const found = await ask(`critique/${number}`);
+  refresh(); // its tile has a badge now
   if (number !== current() || !dialog.open) return;
   button.parentElement.replaceWith(...critiqueOf(found, (part, said) => framing(part, said.region, stage.frame)));
 });
@@ -125,7 +127,7 @@ function toggleEvidence() {
   if (evidence) { hideEvidence(); return; }
   evidence = true;
   $("evidence").setAttribute("aria-pressed", "true");
-  dialog.querySelector(".pane").append(make("img", { className: "evidence", alt: `Evidence drawn on ${altOf(current())}`, src: picture("evidence", current()) }));
+  dialog.querySelector(".pane").append(make("img", { className: "evidence", alt: `Evidence drawn on ${altOf(current())}`, src: picture("evidence", current()), onload: () => refresh() }));
 }
 
 function step(by) {
@@ -259,7 +261,7 @@ const zooming = (one) => ({
   "Shift+ArrowUp": () => one.move(0, PAN), "Shift+ArrowDown": () => one.move(0, -PAN),
 });
 const inLook = {
-  ...decisions, ...zooming(stage), ArrowLeft: () => step(-1), ArrowRight: () => step(1), e: toggleEvidence, k: critique,
+  ...decisions, ...zooming(stage), ArrowLeft: () => step(-1), ArrowRight: () => step(1), e: toggleEvidence, k: critique, o: () => $("original").click(),
   c: () => mark(current()), " ": () => dialog.close(), Enter: () => dialog.close(),
 };
 const inPair = { ...zooming(pairStage), ...Object.fromEntries(Object.entries(answers).map(([key, side]) => [key, () => answer(side)])) };
@@ -274,7 +276,7 @@ function actOf(event) {
   const key = event.shiftKey && event.key.startsWith("Arrow") ? `Shift+${event.key}` : event.key;
   if (dialog.open) {
     if (event.key === "Tab" && beside.length) return () => step(event.shiftKey ? -1 : 1);
-    if (event.target.closest("button") && [" ", "Enter"].includes(key)) return null;
+    if (event.target.closest("button, a") && [" ", "Enter"].includes(key)) return null;
     return inLook[key];
   }
   if (section === "pair" && key in inPair) return inPair[key];

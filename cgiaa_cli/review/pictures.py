@@ -14,7 +14,7 @@ from cgiaa_cli.imaging.decode import decode
 from cgiaa_cli.imaging.formats import HEAD_BYTES, sniff
 from cgiaa_cli.paths import escape, open_regular, unescape
 
-__all__ = ["SIZES", "Pictures", "jpeg"]
+__all__ = ["SIZES", "Pictures", "jpeg", "read"]
 
 SIZES = {"thumb": 320, "view": 1600, "full": 1 << 30}
 """Longest side in pixels of each kind of picture."""
@@ -68,16 +68,29 @@ class Pictures:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _make(path: str, kind: str) -> bytes:
+def read(path: str) -> tuple[bytes, str | None]:
+    """A photo as it lies there, and its format as `sniff` tells it.
+
+    Args:
+        path: escaped.
+
+    Raises:
+        PhotoError: it is no longer there, or cannot be read.
+    """
     real = unescape(path)
     try:
         with open_regular(real) as file:
             data = file.read()
     except OSError as error:
         raise PhotoError("unreadable", error.strerror or str(error), path=escape(real)) from error
-    if kind == "full" and sniff(data[:HEAD_BYTES], real.suffix) == "jpeg":
+    return data, sniff(data[:HEAD_BYTES], real.suffix)
+
+
+def _make(path: str, kind: str) -> bytes:
+    data, format_ = read(path)
+    if kind == "full" and format_ == "jpeg":
         return data
-    view = decode(data, suffix=real.suffix, side=SIZES[kind]).view
+    view = decode(data, suffix=unescape(path).suffix, side=SIZES[kind]).view
     return jpeg(Image.fromarray(view), QUALITY[kind])
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cgiaa_cli.cache.store import Cache
-from cgiaa_cli.critique.kept import key_of
 from cgiaa_cli.critique.session import Session, critique_rows, overlay
 from cgiaa_cli.errors import PhotoError, UsageError
 from cgiaa_cli.report.library import critique_of
@@ -54,16 +53,20 @@ class Review:
         self._history: list[Callable[[], dict[str, Any]]] = []
 
     def state(self) -> dict[str, Any]:
-        """What is decided, whoever did it: picks and rejects as numbers, how many choices, how many steps to undo."""
+        """What is decided, whoever did it: picks and rejects as numbers, how many choices, how many steps to undo;
+        and the photos of which a critique is kept.
+        """
         with self._lock:
             found = self._verdicts()
             made = decisions.choices(self.cache)
             steps = len(self._history)
+            critiqued = self.gallery.critiqued()
         return {
             "picks": sorted(i for i, verdict in found.items() if verdict == decisions.PICK),
             "rejects": sorted(i for i, verdict in found.items() if verdict == decisions.REJECT),
             "choices": sum(better is not None for better in made.values()),
             "steps": steps,
+            "critiqued": sorted(critiqued),
         }
 
     def counts(self) -> Counter[str]:
@@ -86,31 +89,22 @@ class Review:
                 files += [(paths[name], [name, *json.loads(records[name]["companions"] or "[]")]) for name in records]
         return files
 
-    def show(self, view: View, show: str, *, one: bool, critiqued: bool = False) -> list[int]:
+    def show(self, view: View, show: str, *, one: bool) -> list[int]:
         """The numbers of a view's photos.
 
         Args:
             show: one of `SHOWS`.
             one: without those that give way to the keeper of their group.
-            critiqued: only those of which a critique is kept.
         """
         with self._lock:
             among = set(range(len(self.gallery)))
             if one:
                 among -= self._giving_way()
-            if critiqued:
-                among &= self._critiqued()
             if show != "all":
                 found = self._verdicts()
                 wanted = {"undecided": None, "picks": decisions.PICK, "rejects": decisions.REJECT}[show]
                 among = {i for i in among if found.get(i) == wanted}
             return self.gallery.show(replace(view, among=frozenset(among)))
-
-    def _critiqued(self) -> set[int]:
-        text = "SELECT content_id FROM critiques WHERE scorer_id = ? AND settings = ?"
-        with self.cache.guard():
-            found = self.cache.conn.execute(text, (self.gallery.scorer, key_of(self.session.settings))).fetchall()
-        return {self.gallery.numbers[content] for (content,) in found if content in self.gallery.numbers}
 
     def kinds(self) -> dict[str, Any]:
         """What the photos can be filtered by."""
