@@ -73,13 +73,18 @@ def photos(folder: Path) -> None:
 
 def said(command: str, root: Path) -> str:
     """What a command prints, errors too."""
-    quiet = {"HOME": str(root), "XDG_DATA_HOME": str(root), "XDG_CONFIG_HOME": str(root), "XDG_CACHE_HOME": str(root)}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | quiet | {"COLUMNS": str(WIDTH), "PATH": path}
+    env = environment(root)
     done = subprocess.run(
-        ["sh", "-c", command], cwd=root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["sh", "-c", command], cwd=root, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     return done.stdout.replace(str(root), "~").rstrip()
+
+
+def environment(root: Path) -> dict[str, str]:
+    """That of a user whose home is the scratch folder."""
+    quiet = {"HOME": str(root), "XDG_DATA_HOME": str(root), "XDG_CONFIG_HOME": str(root), "XDG_CACHE_HOME": str(root)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | quiet | {"COLUMNS": str(WIDTH), "PATH": path}
 
 
 def draw(name: str, sessions: list[tuple[str, str]]) -> None:
