@@ -339,7 +339,7 @@ def speaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Unit]:
     network = Expert(ExpertShape(len(tokenizer), 16, 1, 2, context=48))
     plans = {name: [[]] * 10 for name in ATTRIBUTES}
     edges = {name: [float(n) for n in range(1, 10)] for name in ATTRIBUTES}
-    trained = experts.Experts(dict.fromkeys(ATTRIBUTES, network), tokenizer, edges, plans, frozenset({"light"}))
+    trained = experts.Experts(dict.fromkeys(ATTRIBUTES, network), tokenizer, edges, plans, frozenset({"light"}), {})
     judge = TextJudge({"text": small_encoder([u.text for u in units]), "dropout": 0.0, "buckets": 64}).eval()
     monkeypatch.setattr(experts, "load", lambda _: trained)
     (tmp_path / "run" / "experts").mkdir(parents=True)

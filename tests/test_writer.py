@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from cgiaa_cli.critique import writer
 from cgiaa_cli.critique.claims import find_claims
+from cgiaa_cli.critique.decode import Candidate
 from cgiaa_cli.critique.facts import measure_facts, words
-from cgiaa_cli.critique.writer import _against, _Text, _together, _told
+from cgiaa_cli.critique.prompt import ATTRIBUTES
+from cgiaa_cli.critique.verify import Verifier
+from cgiaa_cli.critique.writer import Writer, _against, _Text, _together, _told
 from cgiaa_cli.imaging.decode import decode
 
-DARK = _Text("The photo is too dark.", -2.0, frozenset({"exposure"}))
-BUSY = _Text("The frame is busy and dark.", -2.5, frozenset({"exposure", "clutter"}))
-LEVEL = _Text("The horizon is level.", -3.0, frozenset({"tilt"}))
+DARK = _Text("The photo is too dark.", frozenset({"exposure"}))
+BUSY = _Text("The frame is busy and dark.", frozenset({"exposure", "clutter"}))
+LEVEL = _Text("The horizon is level.", frozenset({"tilt"}))
 
 
 def together(texts: list[_Text], most: int = 3) -> set[str]:
@@ -31,9 +37,9 @@ def test_texts_of_different_claims_stand_together() -> None:
         assert LEVEL.text in found and (DARK.text in found) != (BUSY.text in found)
 
 
-def test_only_the_likelier_half_is_printed_and_not_always_the_likeliest() -> None:
-    texts = [_Text(f"Text {n}.", -float(n), frozenset({"exposure"})) for n in range(10)]
-    assert together(texts) == {f"Text {n}." for n in range(5)}
+def test_not_always_the_same_is_printed() -> None:
+    texts = [_Text(f"Text {n}.", frozenset({"exposure"})) for n in range(4)]
+    assert together(texts) == {text.text for text in texts}
 
 
 @pytest.mark.parametrize(
@@ -59,3 +65,31 @@ def test_a_general_text_does_not_say_the_opposite_of_another() -> None:
     assert _against(sharp, low) and not _against(sharp, high)
     assert _against(soft, high) and not _against(soft, low)
     assert not _against([], low)
+
+
+class Judge:
+    """Takes every text to be about depth and focus, and to praise."""
+
+    def judge(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        about = np.tile(np.array([[0, 0, 1, 0, 0]], np.float32), (len(texts), 1))
+        return about, np.full(len(texts), 9.0, np.float32)
+
+
+def test_what_the_decoder_finds_unlikely_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    likely, unlikely = "The focus is good, and the subject is sharp.", "The subject is in a sharp focus which is good."
+    said = [Candidate(likely, (1,), -0.5, True), Candidate(unlikely, (2,), -1.5, True)]
+    monkeypatch.setattr(writer, "write", lambda _d, _t, asked, _s, **_: said * (len(asked) // 2))
+    edges = {name: [float(n) for n in range(1, 10)] for name in ATTRIBUTES}
+    verifier = Verifier({*likely[:-1].replace(",", "").lower().split(), *unlikely[:-1].lower().split()}, None, edges)
+    decoder = SimpleNamespace(sees=False)
+    usual = {"depth_focus": [-3.0, -2.5, -2.0, -1.5, -1.0, -0.8, -0.6, -0.5, -0.4]}
+    facts = measure_facts(decode((Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes()))
+
+    def written(usual: dict[str, list[float]]) -> tuple[str, dict[str, int]]:
+        plans = {name: [[((), 1)]] * 10 for name in ATTRIBUTES}
+        ours = Writer(dict.fromkeys(ATTRIBUTES, decoder), None, plans, Judge(), verifier, usual)  # type: ignore[arg-type]
+        return ours.write(facts, dict.fromkeys(ATTRIBUTES, 0.85), None, 2, 0)["depth_focus"]  # type: ignore[arg-type]
+
+    text, dropped = written(usual)
+    assert text == likely and dropped == {"unlikely": 1}
+    assert written({})[1] == {} and written({"depth_focus": []})[1] == {}

@@ -25,7 +25,7 @@ from cgiaa_cli.critique.prompt import ATTRIBUTES, LENGTHS, LEVELS, Prompt, choos
 if TYPE_CHECKING:
     from cgiaa_training.experts import Experts
 
-__all__ = ["TorchDecoder", "report", "sample_prompts", "say", "say_all"]
+__all__ = ["TorchDecoder", "report", "sample_prompts", "say", "say_all", "some_points"]
 
 Array = NDArray[Any]
 
@@ -93,6 +93,14 @@ def sample_prompts(plans: Mapping[str, Any], count: int, seed: int = 0) -> list[
     return prompts
 
 
+def some_points(points: Points | None, units: Sequence[Unit], count: int) -> Array | None:
+    """(count, D) of units drawn at random, for decoders that see one; None without points."""
+    if points is None:
+        return None
+    some = np.random.default_rng(0).integers(0, len(units), count)
+    return points.of([units[i] for i in some])
+
+
 def report(
     context: Context, experts: Experts, learnt: Sequence[Unit], held: Sequence[Unit], points: Points | None
 ) -> dict[str, Any]:
@@ -106,10 +114,7 @@ def report(
         found["perplexity"][name] = round(perplexity(experts.networks[name], data), 2)
     if config.samples:
         prompts = sample_prompts(experts.plans, config.samples, context.recipe.seed)
-        seen = None
-        if points is not None:
-            some = np.random.default_rng(0).integers(0, len(held), len(prompts))
-            seen = points.of([held[i] for i in some])
+        seen = some_points(points, held, len(prompts))
         candidates = say_all(experts, prompts, seed=context.recipe.seed, features=seen)
         texts = [c.text for c in candidates]
         lines = [

@@ -35,7 +35,7 @@ from cgiaa_training.files import appearing
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.plan import Plan, estimate
 from cgiaa_training.run import Context
-from cgiaa_training.teacher import TeacherConfig, lessons
+from cgiaa_training.teacher import TeacherConfig, check, lessons
 from cgiaa_training.tokenizer import extend_tokenizer, train_tokenizer
 from cgiaa_training.units import Critique, Unit, common_words, make_units
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ TOKENIZER, ABOUT = "tokenizer.json", "experts.json"
 OWN, SHARED = "own", "shared"
 FORMAT = 1
 FEWEST = 50  # texts
+DRAWS = 8  # times as many texts as for the report, to learn how likely they usually are
 GROUP = 8  # texts of like length that stay together in a batch
 AT_ONCE = 64  # photos that are written about in one batch
 
@@ -136,6 +137,7 @@ class Experts:
         edges: by attribute the polarities that part the ten levels.
         plans: by attribute and level, see `expert_data.make_plans`.
         common: words that a critique of any photo may use.
+        usual: by attribute the nine tenths of the likelihood of what a network writes and the checks leave.
     """
 
     networks: dict[str, Expert]
@@ -143,6 +145,7 @@ class Experts:
     edges: dict[str, list[float]]
     plans: dict[str, Any]
     common: frozenset[str]
+    usual: dict[str, list[float]]
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -174,11 +177,37 @@ def run(context: Context) -> dict[str, Any]:
         mine += [u for u in mine if not u.prompt.traits] * (config.repeat - 1)
         network = _fit(context, network, tokenizer, name, (mine, others), points)
         _save(network, folder / f"{name}.pt")
-    about = {"edges": level_edges(critiques), "plans": plans, "common": sorted(common)}
-    with appearing(folder / ABOUT) as partial:
-        partial.write_text(json.dumps(about), "utf-8")
+    about = {"edges": level_edges(critiques), "plans": plans, "common": sorted(common), "usual": {}}
+    _describe(folder, about)
+    _describe(folder, about | {"usual": usual(context, load(folder), held, points)})
     found = expert_report.report(context, load(folder), learnt, held, points)
     return {"texts": texts | {"dropped": dict(dropped)}, "tokens": len(tokenizer), **found}
+
+
+def usual(context: Context, experts: Experts, units: Sequence[Unit], points: Points | None) -> dict[str, list[float]]:
+    """By attribute the nine tenths of the likelihood of what the networks write and the checks leave.
+
+    Of a few hundred texts that were read, the likelihood told odd English from sound far better than a published
+    language model's does (docs/training.md).
+
+    Args:
+        units: whose points the networks see, where they see any.
+    """
+    found: dict[str, list[float]] = {attribute: [] for attribute in ATTRIBUTES}
+    seed, count = context.recipe.seed, context.recipe.experts.samples
+    copies = Copies(context.folder("experts") / COPIES)  # as at run time
+    for n in range(DRAWS if count else 0):
+        prompts = expert_report.sample_prompts(experts.plans, count, seed + n)
+        seen = expert_report.some_points(points, units, count)
+        said = expert_report.say_all(experts, prompts, seed=seed + n, features=seen)
+        passed, _, _ = check(context, prompts, [c.text for c in said], experts.edges, set(experts.common))
+        for i in passed:
+            if said[i].text not in copies:
+                found[prompts[i].attribute].append(said[i].likelihood)
+    tenths = np.arange(1, 10) / 10
+    return {
+        a: np.quantile(values, tenths).round(4).tolist() if len(values) >= FEWEST else [] for a, values in found.items()
+    }
 
 
 def plan(context: Context) -> Plan:
@@ -213,7 +242,12 @@ def load(folder: Path) -> Experts:
         found = {name: _load(folder / f"{name}.pt") for name in ((SHARED,) if one else ATTRIBUTES)}
         networks = dict.fromkeys(ATTRIBUTES, found[SHARED]) if one else found
         return Experts(
-            networks, Tokenizer(folder / TOKENIZER), about["edges"], about["plans"], frozenset(about["common"])
+            networks,
+            Tokenizer(folder / TOKENIZER),
+            about["edges"],
+            about["plans"],
+            frozenset(about["common"]),
+            about["usual"],
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CgiaaError(
@@ -351,6 +385,11 @@ def _fit(
         Run(context.folder("experts") / name, loop, context.recipe.seed, f"experts: {name}", context.device),
         evaluate=lambda model: {"perplexity": perplexity(model, held, 400)} if parts[1] else {},
     )
+
+
+def _describe(folder: Path, about: dict[str, Any]) -> None:
+    with appearing(folder / ABOUT) as partial:
+        partial.write_text(json.dumps(about), "utf-8")
 
 
 def _save(network: Expert, path: Path) -> None:

@@ -84,8 +84,8 @@ def export_decoder(expert: Expert, folder: Path, *, weights: str = "fp16", name:
 def export_experts(experts: Experts, folder: Path, *, weights: str = "fp16") -> dict[str, Path]:
     """All that the run time needs to write: networks, tokenizer.json and experts.json.
 
-    experts.json: `networks` (by attribute `decoder`, `mapper` or null, `context`), `edges`, `plans`, `common` (see
-    `training.experts.Experts`).
+    experts.json: `networks` (by attribute `decoder`, `mapper` or null, `context`), `edges`, `plans`, `common`, `usual`
+    (see `training.experts.Experts`).
     """
     files: dict[str, Path] = {}
     networks: dict[str, dict[str, Any]] = {}
@@ -99,6 +99,7 @@ def export_experts(experts: Experts, folder: Path, *, weights: str = "fp16") -> 
         mapper = f"{name}-mapper.onnx" if expert.mapper is not None else None
         networks[attribute] = {"decoder": f"{name}.onnx", "mapper": mapper, "context": expert.shape.context}
     about = {"networks": networks, "edges": experts.edges, "plans": experts.plans, "common": sorted(experts.common)}
+    about["usual"] = experts.usual
     for name, text in (
         ("experts.json", json.dumps(about)),
         ("tokenizer.json", experts.tokenizer.path.read_text("utf-8")),

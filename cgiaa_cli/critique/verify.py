@@ -35,6 +35,7 @@ REASONS = (
     "unproven",  # claims what was not measured on this photo, or where in the frame something is
     "vague",  # claims nothing that can be measured and is not true of nearly every photo
     "off_topic",  # about another attribute, by the judge or by what it claims
+    "unlikely",  # less likely than most that the decoder writes: odd English
     "tone",  # praises what scores low, or blames what is a merit, or the other way round
 )
 FEWEST, MOST = 4, 18  # words

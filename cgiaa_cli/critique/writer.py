@@ -14,7 +14,7 @@ import numpy as np
 from cgiaa_cli.critique.claims import OWN, Claim, find_claims, merits, told
 from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.facts import Facts, words
-from cgiaa_cli.critique.judge import ABOUT, TextJudge
+from cgiaa_cli.critique.judge import TextJudge
 from cgiaa_cli.critique.prompt import ATTRIBUTES, LEVELS, Prompt, choose_facts
 from cgiaa_cli.critique.tokenizer import Tokenizer
 from cgiaa_cli.critique.verify import Copies, Verifier
@@ -41,6 +41,7 @@ _MEANT = {
     "black_and_white": {"saturation", "cast"},
 }
 """By kind of photo the measurements that tell nothing against it: a night is dark."""
+ODD = 5  # tenths of what the decoder writes and the checks leave, the least likely ones: odd English is among them
 LOW = 0.35  # standing below which an attribute's text blames, and as far from 1, praises
 SENTENCES = 2
 """Texts of different claims that a full critique is put together from, at most."""
@@ -49,7 +50,6 @@ SENTENCES = 2
 @dataclass(frozen=True)
 class _Text:
     text: str
-    likelihood: float
     stated: frozenset[str]  # measurements of which it claims something that holds
 
 
@@ -59,6 +59,8 @@ class Writer:
     Args:
         decoders: by attribute; several attributes may share one.
         plans: by attribute and level, see `prompt.choose_facts`.
+        usual: by attribute, the nine tenths of the likelihood of what the decoder writes and the checks leave,
+            ascending; a text below the `ODD`th is dropped.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Writer:
         plans: Mapping[str, Sequence[Any]],
         judge: TextJudge,
         verifier: Verifier,
+        usual: Mapping[str, Sequence[float]],
     ) -> None:
         self._decoders = decoders
         self._tokenizer = tokenizer
@@ -77,6 +80,7 @@ class Writer:
         }
         self._judge = judge
         self._verifier = verifier
+        self._least = {name: tenths[ODD - 1] for name, tenths in usual.items() if tenths}
 
     def write(
         self,
@@ -105,6 +109,8 @@ class Writer:
             unique = {candidate.text: candidate for candidate in candidates}
             for candidate in unique.values():
                 reason = self._verifier.before_judging(name, candidate.text, candidate.finished, holds)
+                if reason is None and candidate.likelihood < self._least.get(name, -np.inf):
+                    reason = "unlikely"
                 if reason is None:
                     left.append((name, candidate))
                 else:
@@ -119,10 +125,7 @@ class Writer:
             if reason is not None:
                 dropped[name][reason] += 1
                 continue
-            stated = told(claims)
-            passed[name].append(
-                _Text(candidate.text, candidate.likelihood + 0.2 * float(topic[ABOUT.index(name)]), stated)
-            )
+            passed[name].append(_Text(candidate.text, told(claims)))
         return {
             name: (_together(texts, 1 if short else SENTENCES, dice), dict(sorted(dropped[name].items())))
             for name, texts in passed.items()
@@ -173,16 +176,15 @@ def _against(claims: Sequence[Claim], standings: Mapping[str, float]) -> bool:
 
 
 def _together(texts: Sequence[_Text], most: int, dice: np.random.Generator) -> str:
-    """One of the likelier half of the texts, and others of it that claim something else; at most so many.
+    """One of the texts, and others that claim something else; at most so many.
 
-    Not always the likeliest: what a decoder finds likeliest it would say of every photo.
+    Not the likeliest: what a decoder finds likeliest it would say of every photo.
     """
-    likely = sorted(texts, key=lambda text: text.likelihood, reverse=True)[: max(3, (len(texts) + 1) // 2)]
     chosen: list[_Text] = []
-    for i in dice.permutation(len(likely)):
+    for i in dice.permutation(len(texts)):
         said = frozenset[str]().union(*(c.stated for c in chosen))
-        if len(chosen) < most and not likely[i].stated & said:
-            chosen.append(likely[i])
+        if len(chosen) < most and not texts[i].stated & said:
+            chosen.append(texts[i])
     return " ".join(text.text for text in chosen)
 
 
@@ -204,9 +206,11 @@ def load_writer(folder: Path, judge: TextJudge, threads: int | None = None) -> W
                 opened[network["decoder"]] = decoder
         decoders = {name: opened[network["decoder"]] for name, network in networks.items()}
         edges, plans, common = about["edges"], about["plans"], frozenset(about["common"])
+        usual = about.get("usual", {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"not the description of experts ({error})", path=escape(path), mend="export the bundle again"
         ) from error
     copies = Copies(folder / COPIES) if (folder / COPIES).exists() else None
-    return Writer(decoders, Tokenizer(folder / "tokenizer.json"), plans, judge, Verifier(common, copies, edges))
+    verifier = Verifier(common, copies, edges)
+    return Writer(decoders, Tokenizer(folder / "tokenizer.json"), plans, judge, verifier, usual)
