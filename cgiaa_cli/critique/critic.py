@@ -45,7 +45,7 @@ class Settings:
         short: one sentence an attribute instead of up to three.
     """
 
-    candidates: int = 16
+    candidates: int = 24
     seed: int = 0
     short: bool = False
 

@@ -76,8 +76,11 @@ _SILLY = re.compile(
 _ODD = re.compile(
     r"\b(?:can be avoided|in all ways|the most things|(?:not a|are no) problems?|could be (?:done|made)|a bit on|"
     r"no bit|lots? of elements|background elements|(?:highlights|shadows) are (?:\w+ )?(?:sharp|clear)|"
-    r"to create the impression|in focus and (?:crisp|sharp) image|should be better)\b|"
-    r"\b(?:is very well|good one|to it|a lot|to shooting)\.?$",
+    r"to create the impression|in focus and (?:crisp|sharp) image|should be better|subject (?:is|seems) (?:\w+ ){0,3}"
+    r"(?:cluttered|busy|empty|awkward|flat)|(?:and|is|are) in the frame|blur is|kind of thing|first impression|"
+    r"lack of background(?! clutter)|moving things|a a|an (?![aeiouh])\w+|(?:is|are) (?:and|than|looks))\b|^not sure\b|"
+    r"(?<!subject )\band the (?:subject|background|image|composition|lighting|sharpness|light)(?: matter)?\.$|"
+    r"\b(?:is very well|good one|to it|a lot|to shooting|and simple|and clean|here that)\.?$",
     re.IGNORECASE,
 )
 _PRAISE = re.compile(
@@ -87,7 +90,9 @@ _PRAISE = re.compile(
 _OTHER = {
     "color_light": re.compile(r"\b(?:focus\w*|sharp\w*|compos\w+|framed|centred)\b", re.IGNORECASE),
     "composition": re.compile(r"\b(?:colou?rs?|light\w*|focus\w*|sharp\w*|contrast\w*|exposure)\b", re.IGNORECASE),
-    "depth_focus": re.compile(r"\b(?:colou?rs?|light\w*|compos\w+|framed|contrast\w*|exposure)\b", re.IGNORECASE),
+    "depth_focus": re.compile(
+        r"\b(?:colou?rs?|light\w*|lit|shadows?|tones?|compos\w+|framed|placed|contrast\w*|exposure)\b", re.IGNORECASE
+    ),
 }
 _REPEATED = {"this", "that", "with", "very", "really", "subject", "image", "more"}
 _WHOLE = re.compile(r"[.!]['\")]?$")

@@ -41,7 +41,7 @@ _MEANT = {
     "black_and_white": {"saturation", "cast"},
 }
 """By kind of photo the measurements that tell nothing against it: a night is dark."""
-ODD = 5  # tenths of what the decoder writes and the checks leave, the least likely ones: odd English is among them
+ODD = 6  # tenths of what the decoder writes and the checks leave, the least likely ones: odd English is among them
 LOW = 0.35  # standing below which an attribute's text blames, and as far from 1, praises
 SENTENCES = 2
 """Texts of different claims that a full critique is put together from, at most."""
