@@ -33,6 +33,8 @@ def test_texts_of_different_claims_stand_together() -> None:
     assert together([DARK]) == {DARK.text}
     assert together([DARK, LEVEL]) == {f"{DARK.text} {LEVEL.text}", f"{LEVEL.text} {DARK.text}"}
     assert together([DARK, LEVEL], 1) == {DARK.text, LEVEL.text}
+    again = _Text("What is dark lies level.", frozenset({"balance"}))
+    assert together([LEVEL, again]) == {LEVEL.text, again.text}, "not in the same words"
     for found in together([DARK, BUSY, LEVEL]):
         assert LEVEL.text in found and (DARK.text in found) != (BUSY.text in found)
 

@@ -22,7 +22,7 @@ from cgiaa_cli.critique.safe import is_safe, words
 from cgiaa_cli.errors import BundleError
 from cgiaa_cli.paths import escape
 
-__all__ = ["REASONS", "Copies", "Verifier", "copy_hash"]
+__all__ = ["REASONS", "Copies", "Verifier", "copy_hash", "stutters"]
 
 REASONS = (
     "unfinished",  # cut off, too short, too long, repeats itself
@@ -158,7 +158,7 @@ class Verifier:
             holds: by measurement the words that hold of the photo, see `facts.words`.
         """
         said = words(text)
-        if not finished or not FEWEST <= len(said) <= MOST or not _WHOLE.search(text) or _stutters(said):
+        if not finished or not FEWEST <= len(said) <= MOST or not _WHOLE.search(text) or stutters(said):
             return "unfinished"
         if _SILLY.search(text) or _ODD.search(text) or (_BUT.search(text) and not _BLAME.search(text)):
             return "silly"
@@ -203,7 +203,7 @@ class Verifier:
         return "tone" if abs(level - wanted) > TONE or blames_merit or praises_fault or flatters else None
 
 
-def _stutters(words: list[str]) -> bool:
+def stutters(words: list[str]) -> bool:
     """Whether it says a thing twice: two words of some length that begin alike ("sharp", "sharpness")."""
     long = [word[:5] for word in words if len(word) > 3 and word not in _REPEATED]
     return any(a == b for a, b in itertools.pairwise(words)) or len(set(long)) < len(long)

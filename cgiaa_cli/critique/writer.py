@@ -16,8 +16,9 @@ from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.facts import Facts, words
 from cgiaa_cli.critique.judge import TextJudge
 from cgiaa_cli.critique.prompt import ATTRIBUTES, LEVELS, Prompt, choose_facts
+from cgiaa_cli.critique.safe import words as said_words
 from cgiaa_cli.critique.tokenizer import Tokenizer
-from cgiaa_cli.critique.verify import Copies, Verifier
+from cgiaa_cli.critique.verify import Copies, Verifier, stutters
 from cgiaa_cli.errors import BundleError
 from cgiaa_cli.inference.scores import Scores
 from cgiaa_cli.paths import escape
@@ -176,14 +177,15 @@ def _against(claims: Sequence[Claim], standings: Mapping[str, float]) -> bool:
 
 
 def _together(texts: Sequence[_Text], most: int, dice: np.random.Generator) -> str:
-    """One of the texts, and others that claim something else; at most so many.
+    """One of the texts, and others that claim something else in other words; at most so many.
 
     Not the likeliest: what a decoder finds likeliest it would say of every photo.
     """
     chosen: list[_Text] = []
     for i in dice.permutation(len(texts)):
         said = frozenset[str]().union(*(c.stated for c in chosen))
-        if len(chosen) < most and not texts[i].stated & said:
+        both = [word for text in (*chosen, texts[i]) for word in said_words(text.text)]
+        if len(chosen) < most and not texts[i].stated & said and not stutters(both):
             chosen.append(texts[i])
     return " ".join(text.text for text in chosen)
 
