@@ -110,6 +110,10 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
         ("depth_focus", "The focus is sharp and could be made.", "silly"),
         ("composition", "The light is dull and the subject is a little busy.", "silly"),
         ("composition", "A simple composition and the subject matter.", "silly"),
+        ("color_light", "The colours are muted, but the light is dull.", "silly"),
+        ("color_light", "The photo is dark, which may be a good thing.", "silly"),
+        ("composition", "The composition is a little busy, but the background is a bit distracting.", "silly"),
+        ("composition", "The negative space around the subject is distracting.", "foreign"),  # English, of other words
         ("color_light", "The colours are and the light is dull.", "silly"),
         ("depth_focus", "Not sure what the subject is, but it is sharp.", "silly"),
         ("depth_focus", "The focus is sharp and the shadows are crisp.", "foreign"),

@@ -6,7 +6,6 @@ Every check gives the reason for which it drops a text; the reasons are counted 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,16 +16,17 @@ from numpy.typing import NDArray
 
 from cgiaa_cli.critique.claims import OWN, clash, contradictions, find_claims, merits, told
 from cgiaa_cli.critique.judge import ABOUT
+from cgiaa_cli.critique.odd import is_odd, stutters
 from cgiaa_cli.critique.prompt import LEVELS, level_of
 from cgiaa_cli.critique.safe import is_safe, words
 from cgiaa_cli.errors import BundleError
 from cgiaa_cli.paths import escape
 
-__all__ = ["REASONS", "Copies", "Verifier", "copy_hash", "stutters"]
+__all__ = ["REASONS", "Copies", "Verifier", "copy_hash"]
 
 REASONS = (
     "unfinished",  # cut off, too short, too long, repeats itself
-    "silly",  # sets one merit against another, finds too much of what cannot be too much
+    "silly",  # odd English, see odd.py
     "personal",  # speaks of I and you
     "foreign",  # a word that is no critic's: a name, a thing that the photo may not show, no English
     "safe",  # would fit any photo: "nice shot"
@@ -54,33 +54,8 @@ _TALK = re.compile(
 # where something is and how large, how hard the light is: no measurement says that
 _UNSEEN = re.compile(
     r"\b(?:left|right|top|bottom|corners?|foreground|sides?|edges?|middle|upper|lower|small\w*|large\w*|big\w*|clos\w+|"
-    r"far|(?:white|black|dark|plain) back\w*|details?|crop\w*|soft light\w*|"
+    r"far|(?:white|black|dark|plain) back\w*|in the background|details?|crop\w*|soft light\w*|"
     r"(?:light\w*|colou?rs?) (?:is|are|seems?|looks?) (?:\w+ ){0,3}(?:soft|harsh|busy|sharp|hot))\b",
-    re.IGNORECASE,
-)
-# English that says nothing: a "but" without a blame on either side, too much of what nobody has too much of
-_BLAME = re.compile(
-    r"\b(?:not|no|\w+n't|too|bit|little|lack\w*|could|might|more|distract\w*|soft|dull|flat|dark|blur\w*|odd|harsh|busy|"
-    r"weak|poor|muted|noisy|tilted|bright|low|empty|despite)\b",
-    re.IGNORECASE,
-)
-_BUT = re.compile(r"\b(?:but|though|although|however|yet)\b", re.IGNORECASE)
-_SILLY = re.compile(
-    r"\b(?:too|a (?:bit|little)) (?:\w+ )?(?:sharp|sharpness|crisp|simple|clean|good|nice|clear|perfect|great)\b|"
-    r"\b(?:but|though) (?:not (?:a |too |that |necessarily )?(?:bad|distract\w*)|there (?:is|are) no\b)|"
-    r"\bcentre of (?:the|this) \w+ (?:is|looks|seems) (?:\w+ )?(?:good|nice|great|excellent|perfect)\b|"
-    r"\b(?:too|also|as well|though|and|overall|made|much|is|are|of|however)\.?$",
-    re.IGNORECASE,
-)
-# odd English that was read beside photos
-_ODD = re.compile(
-    r"\b(?:can be avoided|in all ways|the most things|(?:not a|are no) problems?|could be (?:done|made)|a bit on|"
-    r"no bit|lots? of elements|background elements|(?:highlights|shadows) are (?:\w+ )?(?:sharp|clear)|"
-    r"to create the impression|in focus and (?:crisp|sharp) image|should be better|subject (?:is|seems) (?:\w+ ){0,3}"
-    r"(?:cluttered|busy|empty|awkward|flat)|(?:and|is|are) in the frame|blur is|kind of thing|first impression|"
-    r"lack of background(?! clutter)|moving things|a a|an (?![aeiouh])\w+|(?:is|are) (?:and|than|looks))\b|^not sure\b|"
-    r"(?<!subject )\band the (?:subject|background|image|composition|lighting|sharpness|light)(?: matter)?\.$|"
-    r"\b(?:is very well|good one|to it|a lot|to shooting|and simple|and clean|here that)\.?$",
     re.IGNORECASE,
 )
 _PRAISE = re.compile(
@@ -94,7 +69,6 @@ _OTHER = {
         r"\b(?:colou?rs?|light\w*|lit|shadows?|tones?|compos\w+|framed|placed|contrast\w*|exposure)\b", re.IGNORECASE
     ),
 }
-_REPEATED = {"this", "that", "with", "very", "really", "subject", "image", "more"}
 _WHOLE = re.compile(r"[.!]['\")]?$")
 
 
@@ -160,7 +134,7 @@ class Verifier:
         said = words(text)
         if not finished or not FEWEST <= len(said) <= MOST or not _WHOLE.search(text) or stutters(said):
             return "unfinished"
-        if _SILLY.search(text) or _ODD.search(text) or (_BUT.search(text) and not _BLAME.search(text)):
+        if is_odd(text):
             return "silly"
         if _PERSONAL.search(text):
             return "personal"
@@ -201,9 +175,3 @@ class Verifier:
         # "a good photo, but ..." is said of everything: not of what few score lower than
         flatters = attribute == "general" and wanted <= FLATTERED and _PRAISE.search(text) is not None
         return "tone" if abs(level - wanted) > TONE or blames_merit or praises_fault or flatters else None
-
-
-def stutters(words: list[str]) -> bool:
-    """Whether it says a thing twice: two words of some length that begin alike ("sharp", "sharpness")."""
-    long = [word[:5] for word in words if len(word) > 3 and word not in _REPEATED]
-    return any(a == b for a, b in itertools.pairwise(words)) or len(set(long)) < len(long)

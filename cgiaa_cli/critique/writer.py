@@ -15,10 +15,11 @@ from cgiaa_cli.critique.claims import OWN, Claim, find_claims, merits, told
 from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.facts import Facts, words
 from cgiaa_cli.critique.judge import TextJudge
+from cgiaa_cli.critique.odd import stutters
 from cgiaa_cli.critique.prompt import ATTRIBUTES, LEVELS, Prompt, choose_facts
 from cgiaa_cli.critique.safe import words as said_words
 from cgiaa_cli.critique.tokenizer import Tokenizer
-from cgiaa_cli.critique.verify import Copies, Verifier, stutters
+from cgiaa_cli.critique.verify import Copies, Verifier
 from cgiaa_cli.errors import BundleError
 from cgiaa_cli.inference.scores import Scores
 from cgiaa_cli.paths import escape
@@ -42,7 +43,9 @@ _MEANT = {
     "black_and_white": {"saturation", "cast"},
 }
 """By kind of photo the measurements that tell nothing against it: a night is dark."""
-ODD = 6  # tenths of what the decoder writes and the checks leave, the least likely ones: odd English is among them
+ODD = 7  # tenths of what the decoder writes and the checks leave, the least likely ones: odd English is among them
+COOL = 0.6  # temperature; those tenths are of warmer texts, so that more than three in ten of these pass
+WARM = 6.0  # mean b* of what is nearly grey, from which on somebody who looks calls the light warm
 LOW = 0.35  # standing below which an attribute's text blames, and as far from 1, praises
 SENTENCES = 2
 """Texts of different claims that a full critique is put together from, at most."""
@@ -153,7 +156,7 @@ class Writer:
             names = [name for name in ATTRIBUTES if self._decoders[name] is decoder]
             asked = [prompt for name in names for prompt in prompts[name]]
             features = np.repeat(scores.embedding.astype(np.float32)[None], len(asked), 0) if decoder.sees else None
-            texts = write(decoder, self._tokenizer, asked, Sampling(), seed=seed, features=features)
+            texts = write(decoder, self._tokenizer, asked, Sampling(COOL), seed=seed, features=features)
             for name in names:
                 found[name], texts = texts[: len(prompts[name])], texts[len(prompts[name]) :]
         return found
@@ -162,7 +165,13 @@ class Writer:
 def _told(facts: Facts) -> dict[str, set[str]]:
     """By measurement the values that an expert may speak of."""
     meant = set[str]().union(*(_MEANT.get(kind, set()) for kind in facts.kinds))
-    sure = {m: values - _UNSURE.get(m, set()) for m, values in words(facts).items() if m not in meant}
+    held = words(facts)
+    unsure = {m: set(values) for m, values in _UNSURE.items()}
+    if "filled" in held["space"]:
+        unsure["clutter"] = {"simple"}
+    if facts.colour.cast_b < WARM:
+        unsure["cast"] = {"warm"}
+    sure = {m: values - unsure.get(m, set()) for m, values in held.items() if m not in meant}
     return {m: values for m, values in sure.items() if values}
 
 
