@@ -253,8 +253,8 @@ def test_clutter() -> None:
 # --- kinds and words ---------------------------------------------------------------------------------------------
 
 
-def page() -> Image.Image:
-    image = Image.new("RGB", (600, 800), "white")
+def page(width: int = 600) -> Image.Image:
+    image = Image.new("RGB", (width, 800), "white")
     draw = ImageDraw.Draw(image)
     for y in range(40, 760, 20):
         draw.text((50, y), "the quick brown fox jumps over the lazy dog and walks home again " * 2, fill="black")
@@ -296,6 +296,7 @@ def framed(colour: str = "white") -> Image.Image:
         (example("deep-field"), "night"),
         (silhouette(), "silhouette"),
         (page(), "document"),
+        (page(1000), "document"),  # text beside an empty margin
         (cut_out(), "white_ground"),
         (framed(), "framed"),
         (framed("black"), "framed"),

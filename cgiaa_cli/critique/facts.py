@@ -96,8 +96,7 @@ def _kinds(
         "blank": light.contrast < 1.5 and frame.empty > 0.97,
         "screenshot": flat > 0.55 and frame.clutter > 0.02 and light.contrast > 4 and not paper,
         "document": paper
-        and frame.clutter > 0.25
-        and _flat_share(photo.view, clipped=True) > 0.2
+        and _is_text(_flat_share(photo.view, clipped=True), frame)
         and _one_tone(picture[..., 0]) > 0.6,
     }
     found = {kind for kind, is_so in tests.items() if is_so}
@@ -173,6 +172,11 @@ def _flat_share(view: NDArray[np.uint8], clipped: bool = False) -> float:
 def _is_paper(light: Light, colour: Colour) -> bool:
     """White with little ink on it."""
     return light.median > 85 and light.mean > 75 and colour.saturation < 8
+
+
+def _is_text(flat: float, frame: Frame) -> bool:
+    """Fine marks on flat ground: on much of a scan, or on some of a page that was drawn; things on white have fewer."""
+    return (flat > 0.2 and frame.clutter > 0.25) or (flat > 0.7 and frame.clutter > 0.15)
 
 
 def _one_tone(lightness: NDArray[np.float32]) -> float:
