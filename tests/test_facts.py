@@ -296,7 +296,7 @@ def framed(colour: str = "white") -> Image.Image:
         (example("deep-field"), "night"),
         (silhouette(), "silhouette"),
         (page(), "document"),
-        (page(1600), "document"),  # text beside an empty margin
+        (page(1400), "document"),  # text beside an empty margin
         (cut_out(), "white_ground"),
         (framed(), "framed"),
         (framed("black"), "framed"),
