@@ -271,6 +271,11 @@ def test_the_real_thing(tmp_path: Path, tiny_bundle: Path, options: list[str]) -
         assert process.stdout.readline().endswith(f"  {lib / 'old.jpg'}\n")
         save(lib / "new.jpg", 1)
         assert process.stdout.readline().endswith(f"  {lib / 'new.jpg'}\n")
+        if sys.platform == "linux":  # elsewhere there are no such names
+            save(lib / os.fsdecode(b"caf\xe9.jpg"), 2)
+            assert process.stdout.readline().endswith(f"  {lib}/caf\\xe9.jpg\n")
+        save(lib / "last.jpg", 3)
+        assert process.stdout.readline().endswith(f"  {lib / 'last.jpg'}\n")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:

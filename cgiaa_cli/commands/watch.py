@@ -29,6 +29,7 @@ __all__ = ["watch"]
 
 Result = TypeVar("Result")
 TICK_MS = 500  # how often to see whether a file has settled
+UNDECODED = "Unable to decode path"  # what watchfiles says of a name that is not UTF-8
 
 
 class Format(StrEnum):
@@ -97,33 +98,50 @@ def _roots(paths: Sequence[Path]) -> list[Path]:
 def _changes(roots: Sequence[Path], poll: bool, settle: float) -> Iterator[list[str]]:
     """Paths to which something happened, at least every `TICK_MS`, from the first `next` on.
 
+    watchfiles stops at a name that is not UTF-8. Then it begins again, and the folders themselves are among the paths,
+    since what else happened is not known.
+
     Raises:
         ExtraMissingError: watchfiles is not installed.
         CgiaaError: the system cannot watch the folders, or one of them is gone.
     """
+    lost: list[str] = []
+    while True:
+        try:
+            for changed in _told(roots, poll, settle):
+                yield lost + changed
+                lost = []
+            return
+        except (OSError, RuntimeError) as error:  # watchfiles' own: too many folders for the system, say
+            what = " ".join(str(error).split())
+            if UNDECODED not in what:
+                mend = "try --poll"
+                raise CgiaaError(f"cannot be watched: {what}", path=escape(roots[0]), mend=mend) from error
+        lost = [str(root) for root in roots]
+        time.sleep(TICK_MS / 1000)  # a file that is being written would end it again at once
+
+
+def _told(roots: Sequence[Path], poll: bool, settle: float) -> Iterator[list[str]]:
+    """What watchfiles tells, until it stops."""
     try:
         import watchfiles
     except ImportError:
         raise ExtraMissingError("watch", "watching folders") from None
-    try:
-        for changes in watchfiles.watch(
-            *roots,
-            watch_filter=None,  # `walk` decides what is a photo
-            rust_timeout=TICK_MS,
-            yield_on_timeout=True,
-            force_polling=poll or None,
-            poll_delay_ms=int(settle * 1000),
-            ignore_permission_denied=True,
-        ):
-            for root in roots:
-                if not os.path.isdir(root):
-                    raise CgiaaError("the folder is gone", path=escape(root), mend="mount or make it, and begin again")
-            # a folder's own changes are those of its files; a new one may have had some before it was watched
-            added, deleted = watchfiles.Change.added, watchfiles.Change.deleted
-            yield sorted(p for c, p in changes if c is not deleted and (c is added or not os.path.isdir(p)))
-    except (OSError, RuntimeError) as error:  # watchfiles' own: too many folders for the system, say
-        what = " ".join(str(error).split())
-        raise CgiaaError(f"cannot be watched: {what}", path=escape(roots[0]), mend="try --poll") from error
+    for changes in watchfiles.watch(
+        *roots,
+        watch_filter=None,  # `walk` decides what is a photo
+        rust_timeout=TICK_MS,
+        yield_on_timeout=True,
+        force_polling=poll or None,
+        poll_delay_ms=int(settle * 1000),
+        ignore_permission_denied=True,
+    ):
+        for root in roots:
+            if not os.path.isdir(root):
+                raise CgiaaError("the folder is gone", path=escape(root), mend="mount or make it, and begin again")
+        # a folder's own changes are those of its files; a new one may have had some before it was watched
+        added, deleted = watchfiles.Change.added, watchfiles.Change.deleted
+        yield sorted(p for c, p in changes if c is not deleted and (c is added or not os.path.isdir(p)))
 
 
 def _unfinished(settling: Settling, settle: float) -> Callable[[Found], bool]:
