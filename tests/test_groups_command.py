@@ -175,6 +175,7 @@ def test_nothing_to_group(cgiaa: Any, tmp_path: Path) -> None:
     shutil.copy(empty / "one.jpg", empty / "two.jpg")
     code, out, err = cgiaa("groups", empty, "--format", "json")
     assert code == 3 and f"{empty}/bad.jpg: " in err and len(json.loads(out)) == 1
+    assert cgiaa("groups", empty, "--no-scan", "--format", "json") == (code, out, err)
 
 
 def test_without_a_cache(cgiaa: Any, library: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from cgiaa_cli import bundles
+from cgiaa_cli.cache.rows import row_json
 from cgiaa_cli.cache.store import Cache
 from cgiaa_cli.commands.choosing import Db, Device, Exclude, Jobs, Model, NoScan
 from cgiaa_cli.commands.common import NOTHING, SOME_FAILED, say
@@ -23,7 +24,7 @@ from cgiaa_cli.curation.groups_kept import decide, members_of, remember
 from cgiaa_cli.curation.groups_photos import Photos, fill_looks, read_photos
 from cgiaa_cli.curation.groups_reasons import group_rows
 from cgiaa_cli.curation.output import _bold, _folder_prefix
-from cgiaa_cli.curation.select import Hit, Selection, select
+from cgiaa_cli.curation.select import Hit, Selection, failures, select
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import printable
 from cgiaa_cli.pipeline import ScanOptions, ScanRow, run_scan
@@ -106,7 +107,10 @@ def groups(
             run_scan(options, on_failure=tell, on_progress=shows)
     bundle = bundles.load(model, verify=False)  # the network itself is not run from here on
     with Cache.open(db, create=not no_scan) as cache:
-        photos = _photos(cache, bundle, Selection(paths, exclude=excluded), note, look=not no_scan)
+        selection = Selection(paths, exclude=excluded)
+        if no_scan:
+            _note_failures(cache, bundle, selection, note)
+        photos = _photos(cache, bundle, selection, note, look=not no_scan)
         found = find_groups(photos)
         if not cache.read_only:
             remember(cache, [(group.id, [int(photos.ids[i]) for i in group.members]) for group in found])
@@ -125,6 +129,13 @@ def groups(
 
 def _note_row(note: Note, row: ScanRow) -> None:
     note(row.path, str(row.error))
+
+
+def _note_failures(cache: Cache, bundle: bundles.Bundle, selection: Selection, note: Note) -> None:
+    """Note the photos that could not be read when they were scanned."""
+    for record in failures(cache, cache.scorer_id(*bundle.scorer), selection):
+        row = row_json(record)
+        note(str(row["path"]), str(row["error"]))
 
 
 def _photos(cache: Cache, bundle: bundles.Bundle, selection: Selection, note: Note, *, look: bool) -> Photos:
