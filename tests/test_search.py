@@ -281,6 +281,12 @@ def test_search_finds_photos_like_an_example(run_cli: RunCli, photos: Path, tmp_
     assert "similarity" in done.stdout.splitlines()[0] and done.stdout.count("\n") == 8
     done = run_cli("search", "--like", new, photos / "trip", "--format", "paths")
     assert len(done.stdout.splitlines()) == 2
+    # a whole disk is nothing to scan again
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    assert run_cli("scan", photos).returncode == 3
+    for where, named in (([], "FOLDER"), ([photos, "--no-scan"], photos)):
+        done = run_cli("search", "--like", new, *where)
+        assert done.returncode == 3 and done.stderr.endswith(f"try again with: cgiaa scan --retry-failed {named}\n")
 
 
 def test_what_cannot_be_searched_for_is_one_line(run_cli: RunCli, photos: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -401,8 +401,13 @@ def _say_failed(request: Request, failed: list[Row]) -> None:
         say(f"{row['path']}: {row['error']}")
     more = f", of which {NAMED} are named here, all with --format json" if len(failed) > NAMED else ""
     some = "1 photo" if len(failed) == 1 else f"{len(failed)} photos"
-    where = " ".join(map(_quoted, request.paths[:3])) + (" ..." if len(request.paths) > 3 else "")
-    say(f"{some} failed{more}; try again with: cgiaa scan --retry-failed {where}")
+    say(f"{some} failed{more}; try again with: cgiaa scan --retry-failed {_where(request.paths)}")
+
+
+def _where(paths: Sequence[Path]) -> str:
+    """The folders, for a command to type; a whole disk stands for all that is in the cache, and nobody should scan it."""
+    named = [path for path in paths if str(path) != path.anchor]
+    return " ".join(map(_quoted, named[:3])) + (" ..." if len(named) > 3 else "") or "FOLDER"
 
 
 def _quoted(path: Path) -> str:
