@@ -222,6 +222,7 @@ def test_by_keyboard_alone(page: Any) -> None:
     page.keyboard.press("/")
     page.keyboard.type("p14")
     expect_count(page, "6 of 150 photos")
+    playwright.expect(tiles(page).first).to_be_in_viewport()
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     playwright.expect(page.locator("#help")).to_be_visible()

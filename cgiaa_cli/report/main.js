@@ -29,9 +29,15 @@ function goOn(tiles, there) {
 
 const inDialog = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), e: toggleEvidence, o: () => $("original").click() };
 const anywhere = {
-  "/": () => $("find").focus(), "?": () => $("help").showModal(), d: nextTheme, s: nextOrder, r: turn, p: contactSheet,
+  "/": find, "?": () => $("help").showModal(), d: nextTheme, s: nextOrder, r: turn, p: contactSheet,
   ...Object.fromEntries(["picks", "scores", "weak", "groups", "all"].map((id, i) => [String(i + 1), () => goTo(id)])),
 };
+
+// what is found is below the field, so the section goes to the top of the window
+function find() {
+  $("all").scrollIntoView();
+  $("find").focus({ preventScroll: true });
+}
 
 function goTo(id) {
   $(id).scrollIntoView();
