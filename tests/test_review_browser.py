@@ -477,6 +477,9 @@ def test_sidecars_are_shown_and_written(context: Any, library: Path, tmp_path: P
             about = page.locator("#sidecars-about")
             playwright.expect(about).to_have_text(re.compile("^1 to make. Nothing is written"))
             assert not list((tmp_path / "photos").rglob("*.xmp"))
+            cells = page.locator("#sidecars tbody td")
+            wrapping = [cells.nth(i).evaluate("(cell) => getComputedStyle(cell).whiteSpace") for i in (0, 1)]
+            assert wrapping == ["nowrap"] * 2  # of what is done and of the verdict, beside however long a name
             if write:
                 page.click("#sidecars-write")
                 playwright.expect(about).to_have_text("1 made.")
