@@ -405,7 +405,7 @@ def _say_failed(request: Request, failed: list[Row]) -> None:
 
 
 def _where(paths: Sequence[Path]) -> str:
-    """The folders, for a command to type; a whole disk stands for all that is in the cache, and nobody should scan it."""
+    """The folders, for a command to type; not a whole disk, which stands for all that is in the cache."""
     named = [path for path in paths if str(path) != path.anchor]
     return " ".join(map(_quoted, named[:3])) + (" ..." if len(named) > 3 else "") or "FOLDER"
 
