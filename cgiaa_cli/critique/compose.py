@@ -8,9 +8,11 @@ said. The same is said in many ways, for a folder of photos should not read like
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from cgiaa_cli.critique.claims import contradictions, find_claims
+from cgiaa_cli.critique.claims import OWN, contradictions, find_claims, merits
 from cgiaa_cli.critique.observation import Evidence, Observation
 from cgiaa_cli.critique.wordings import (
     CONCEDE_FAULT,
@@ -45,6 +47,9 @@ GAP = 0.15
 """Standings between the best and the worst attribute from which on the general text names them."""
 
 TRIES = 20
+EVEN_SO = "even so,"
+MOST = 3
+"""Sentences of a critique of one attribute."""
 
 DOUBTED = frozenset(["sharpness", "focus_share", "depth"])
 """Measurements whose praise is not told where the attribute stands low."""
@@ -91,18 +96,26 @@ def evidence_for(
         attribute, standing, observations, seed, holds: see `compose`.
 
     Returns:
-        The text with a sentence more, and the observation that this states; the text alone where there is none.
+        The text with one sentence more, or two where it has but one, and the observations that these state; the text
+        alone where there is none.
     """
     dice = random.Random(f"{seed} {attribute} evidence")
     said = {claim.measurement for claim in find_claims(text)}
     own = [o for o in observations if o.attribute == attribute and o.measurement not in said]
-    agreeing, _ = _choose(own, _band(standing), dice)
-    for observation in agreeing:
+    agreeing, against = _choose(own, _band(standing), dice)
+    plain = [o for o in own if o not in agreeing and abs(o.merit) <= NEUTRAL]
+    told: list[Observation] = []
+    room = MOST - len(re.findall(r"[.!](?:\s|$)", text))
+    backing = [*agreeing, *dice.sample(plain, len(plain))]
+    if not backing and against is not None:
+        backing = [replace(against, clauses=tuple(f"{EVEN_SO} {_lower(clause)}" for clause in against.clauses))]
+    for observation in backing:
         clauses = dice.sample(observation.clauses, len(observation.clauses))
-        for sentence in map(_sentence, clauses):
-            if not contradictions(find_claims(f"{text} {sentence}"), holds):
-                return f"{text} {sentence}", [observation]
-    return text, []
+        true = (c for c in clauses if not contradictions(find_claims(f"{text} {_sentence(c)}"), holds))
+        clause = next(true, None)
+        if clause is not None and len(told) < room:
+            text, told = f"{text} {_sentence(clause)}", [*told, observation]
+    return text, told
 
 
 def _draw(
@@ -132,6 +145,7 @@ def compose_general(
     observations: Sequence[Observation] = (),
     holds: Holds | None = None,
     short: bool = False,
+    lead: str = "",
 ) -> tuple[str, Evidence]:
     """One to three sentences about the whole: how it stands, what carries it, how much people would disagree.
 
@@ -140,6 +154,7 @@ def compose_general(
         spread: standard deviation of the predicted distribution.
         observations: of the photo; they tell whether there is any colour to speak of.
         holds: see `compose`.
+        lead: what the experts said of how it stands, instead of the first sentence.
 
     Returns:
         The text, and the numbers that it rests on.
@@ -149,13 +164,17 @@ def compose_general(
     best, worst = max(parts, key=lambda n: parts[n]), min(parts, key=lambda n: parts[n])
     evidence: Evidence = {"spread": round(spread, 2)}
     holds = holds or {}
-    sentences = [_sentence(_lead("general", _band(standings["general"]), False, dice, holds))]
+    sentences = [lead or _sentence(_lead("general", _band(standings["general"]), False, dice, holds))]
     if short:
         return sentences[0], evidence
     names = NAMES | TONE_NAMES if _is_toned(observations) else NAMES
     words = {"strong": names[best], "weak": names[worst]}
     high, low = parts[worst] > BANDS[2], parts[best] < BANDS[1]
-    if parts[best] - parts[worst] <= GAP:
+    claims = find_claims(lead)
+    claimed = {name for name, owned in OWN.items() if any(c.measurement in owned for c in claims)}
+    if (worst if merits(claims) >= 0 else best) in claimed:
+        pass  # "great sharpness" is not followed by the focus being the weakest side
+    elif parts[best] - parts[worst] <= GAP:
         band = _band(standings["general"])
         even = EVEN_HIGH if high and band > 2 else EVEN_LOW if low and band < 2 else EVEN_PARTS
         sentences.append(_sentence(_pick(even, dice, holds)))
@@ -164,9 +183,9 @@ def compose_general(
         pool = STRONGEST if high else WEAKEST if low else STRONGEST_AND_WEAKEST
         sentences.append(_sentence(_pick([wording.format(**words) for wording in pool], dice, holds)))
     opinions = LIKELY_AGREE if spread < SPREADS[0] else DISAGREE if spread > SPREADS[1] else MIXED
-    if opinions is not MIXED or dice.random() < 0.4:
+    if opinions is not MIXED or lead or dice.random() < 0.4:
         sentences.append(_sentence(dice.choice(opinions)))
-    if len(sentences) == 2 and dice.random() < 0.35:
+    if len(sentences) == 2 and not lead and dice.random() < 0.35:
         sentences.reverse()
     return " ".join(sentences), evidence
 

@@ -131,13 +131,11 @@ class Critic:
         for name in ATTRIBUTES:
             text, dropped = written.get(name, ("", {}))
             seeds = [seed] if text else [seed + 7919 * i for i in range(VARIANTS if self._tone else 1)]
-            plains = [self._plain(name, stands, scores, observations, holds, one) for one in seeds]
+            said = [self._said(name, stands, scores, observations, holds, one, text) for one in seeds]
             chosen = 0
-            if self._tone is not None and len(plains) > 1:
-                chosen = self._tone.closest(name, [plain for plain, _, _ in plains], stands[name][0])
-            plain, told, evidence = plains[chosen]
-            if text and name != "general" and not self._settings.short:
-                text, told = evidence_for(text, name, stands[name][0], observations, seed, holds=holds)
+            if self._tone is not None and len(said) > 1:
+                chosen = self._tone.closest(name, [one for one, _, _ in said], stands[name][0])
+            whole, told, evidence = said[chosen]
             own = [o for o in observations if o.attribute == name]
             advice = advise(photo.view, facts, own)
             if crop is not None and name == "composition":
@@ -145,7 +143,7 @@ class Critic:
             found[name] = AttributeCritique(
                 score=scores.attributes[name],
                 percentile=_percent(*stands[name]),
-                text=text or plain,
+                text=whole,
                 source=GENERATED if text else MEASURED,
                 evidence=evidence | _evidence([*told, *(o for o in own if text and o not in told)], facts),
                 advice=tuple(advice),
@@ -160,7 +158,7 @@ class Critic:
             return {}
         return self._writer.write(facts, stands, scores, self._settings.candidates, seed, short=self._settings.short)
 
-    def _plain(
+    def _said(
         self,
         name: str,
         stands: dict[str, tuple[float, bool]],
@@ -168,15 +166,20 @@ class Critic:
         observations: list[Observation],
         holds: dict[str, set[str]],
         seed: int,
+        text: str,
     ) -> tuple[str, list[Observation], Evidence]:
+        """The critique of an attribute: the experts' `text` and what backs it; a plain one where that is empty."""
         short, about = self._settings.short, {n: s for n, (s, _) in stands.items()}
         if name == "general":
-            text, evidence = compose_general(
-                about, scores.spread, seed, observations=observations, holds=holds, short=short
+            whole, evidence = compose_general(
+                about, scores.spread, seed, observations=observations, holds=holds, short=short, lead=text
             )
-            return text, [], evidence
-        text, told = compose(name, about[name], observations, seed, holds=holds, short=short)
-        return text, told, {}
+            return whole, [], evidence
+        if not text:
+            return *compose(name, about[name], observations, seed, holds=holds, short=short), {}
+        if short:
+            return text, [], {}
+        return *evidence_for(text, name, about[name], observations, seed, holds=holds), {}
 
 
 def _percent(share: float, measured: bool) -> float | None:
