@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from cgiaa_cli.critique import light
 from cgiaa_cli.critique.claims import MEASUREMENTS
@@ -338,6 +338,18 @@ def test_verticals_that_lean_apart_tell_no_tilt() -> None:
         draw.line((60 + 70 * k, 0, 20 + 70 * k, 400), fill=(60, 60, 70), width=8)
         draw.line((360 + 70 * k, 0, 360 + 70 * k, 400), fill=(60, 60, 70), width=8)
     assert tilt(light.lab(np.asarray(image))[..., 0]) is None
+
+
+def test_cameras_follow_what_moves_sideways() -> None:
+    ground = np.asarray(example("coffee").convert("RGB").resize((900, 600)), np.float32)
+    moved = Image.fromarray((sum(np.roll(ground, k - 15, 1) for k in range(31)) / 31).astype(np.uint8))
+    moved.paste(example("cat").convert("RGB").resize((300, 200)), (300, 200))
+    assert "panning" in facts(moved).kinds
+    assert "panning" not in facts(moved.transpose(Image.Transpose.ROTATE_90)).kinds
+
+
+def test_what_is_dark_above_light_is_no_silhouette() -> None:
+    assert "silhouette" not in facts(ImageOps.flip(silhouette())).kinds
 
 
 def test_real_photos_are_not_called_documents_or_screenshots() -> None:

@@ -88,7 +88,8 @@ def _kinds(
         "high_key": light.median > 84 and light.mean > 78 and light.shadows < 0.04 and light.blown < 0.6,
         "low_key": light.median < 18 and light.shadows > 0.6 and light.highlights > 0.0005,
         "bokeh": subject.certainty >= SURE and split.shallow and not _is_silhouette(picture),
-        "panning": focus.blur == "motion" and focus.peak >= SHARP and split.inside >= SHARP,
+        # cameras follow what moves sideways: grass that stands is no movement
+        "panning": focus.blur == "motion" and focus.motion_angle == 0 and focus.peak >= SHARP and split.inside >= SHARP,
         "white_ground": light.blown > 0.3 and _edge_share(photo.view >= 250) > 0.7,
         "framed": _is_framed(picture[..., 0]),
         "panorama": max(photo.width, photo.height) >= 2.2 * min(photo.width, photo.height),
@@ -124,9 +125,14 @@ def _is_monochrome(picture: NDArray[np.float32]) -> bool:
 
 
 def _is_silhouette(picture: NDArray[np.float32]) -> bool:
-    """A large dark shape without detail or colour in it, much that is bright behind it, and little between."""
+    """A large dark shape without detail or colour in it, much that is bright behind it, and little between.
+
+    It stands on the bottom of the frame and the light is above it, or a black car on white would be one.
+    """
     lightness = picture[..., 0]
     dark, bright = lightness < 12, lightness > 50
+    if dark[-2:].mean() < 0.25 or bright[:2].mean() < 0.5:
+        return False
     if _edge_share(bright[..., None]) < 0.3:  # the moon is bright before a dark ground
         return False
     if not 0.1 < float(dark.mean()) < 0.75 or float(bright.mean()) < 0.2:
