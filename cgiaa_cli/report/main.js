@@ -35,7 +35,7 @@ const anywhere = {
 
 // what is found is below the field, so the section goes to the top of the window
 function find() {
-  $("all").scrollIntoView();
+  $("all").scrollIntoView({ behavior: "instant" });
   $("find").focus({ preventScroll: true });
 }
 
