@@ -112,6 +112,8 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> Verifier:
         ("composition", "A simple composition and the subject matter.", "silly"),
         ("color_light", "The colours are muted, but the light is dull.", "silly"),
         ("color_light", "The photo is dark, which may be a good thing.", "silly"),
+        ("composition", "The composition is busy and the subject is too much going on.", "silly"),
+        ("color_light", "The muted colours are a nice touch, but it works.", "silly"),
         ("composition", "The composition is a little busy, but the background is a bit distracting.", "silly"),
         ("composition", "The negative space around the subject is distracting.", "foreign"),  # English, of other words
         ("color_light", "The colours are and the light is dull.", "silly"),
