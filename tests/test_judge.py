@@ -134,6 +134,12 @@ def test_reasons_before_the_judge(verifier: Verifier, attribute: str, text: str,
     assert verifier.before_judging(attribute, text, True, HOLDS) == reason
 
 
+def test_a_photo_without_colours_has_none_to_speak_of(verifier: Verifier) -> None:
+    text = "The photo is dark and the colours are great."
+    for palette, reason in (("colour", None), ("monochrome", "false")):
+        assert verifier.before_judging("color_light", text, True, {**HOLDS, "palette": {palette}}) == reason
+
+
 def test_what_was_cut_off_is_unfinished(verifier: Verifier) -> None:
     cut = verifier.before_judging("color_light", "The photo is too dark and the colour is dull.", False, HOLDS)
     assert cut == "unfinished"

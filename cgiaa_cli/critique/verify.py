@@ -58,6 +58,7 @@ _UNSEEN = re.compile(
     r"(?:light\w*|colou?rs?) (?:is|are|seems?|looks?) (?:\w+ ){0,3}(?:soft|harsh|busy|sharp|hot))\b",
     re.IGNORECASE,
 )
+_COLOUR = re.compile(r"\bcolou?r", re.IGNORECASE)
 _PRAISE = re.compile(
     r"\b(?:good|great|nice|excellent|lovely|awesome|wonderful|perfect|well|fantastic|brilliant)\b", re.IGNORECASE
 )
@@ -145,7 +146,8 @@ class Verifier:
         if self.copies is not None and text in self.copies:
             return "copy"
         claims = find_claims(text)
-        if contradictions(claims, holds) or clash(claims):
+        colourless = set(holds.get("palette", ())) == {"monochrome"} and _COLOUR.search(text)
+        if contradictions(claims, holds) or clash(claims) or colourless:
             return "false"
         if any(claim.measurement not in holds for claim in claims) or _UNSEEN.search(text):
             return "unproven"

@@ -48,7 +48,7 @@ COOL = 0.6  # temperature; those tenths are of warmer texts, so that more than t
 WARM = 6.0  # mean b* of what is nearly grey, from which on somebody who looks calls the light warm
 LOW = 0.35  # standing below which an attribute's text blames, and as far from 1, praises
 SENTENCES = 2
-"""Texts of different claims that a full critique is put together from, at most."""
+"""Texts of different claims that a full critique is put together from, at most; a general one is a whole by itself."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,9 @@ class Writer:
                 dropped[name][reason] += 1
                 continue
             passed[name].append(_Text(candidate.text, told(claims)))
+        most = {name: 1 if short or name == "general" else SENTENCES for name in ATTRIBUTES}
         return {
-            name: (_together(texts, 1 if short else SENTENCES, dice), dict(sorted(dropped[name].items())))
+            name: (_together(texts, most[name], dice), dict(sorted(dropped[name].items())))
             for name, texts in passed.items()
         }
 
