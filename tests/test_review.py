@@ -472,8 +472,13 @@ def test_sidecars_are_planned_written_and_taken_back(writing: Client, tmp_path: 
     assert writing.json("sidecars")["counts"] == {"same": 2, "delete": 1}
     writing.json("sidecars", {})
     assert len(xmp(folder)) == 2
+    # what somebody else wrote into one of them meanwhile stays
+    mine = folder / "single01.jpg.xmp"
+    label = 'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Label="Red"'
+    mine.write_text(mine.read_text().replace('xmpDM:pick="1"', f'xmpDM:pick="1" {label}'))
     undone = run_cli("annotate", folder, "--undo", "--write")
-    assert undone.returncode == 0 and "2 deleted" in undone.stderr and xmp(folder) == []
+    assert undone.returncode == 0 and "1 cleaned of what cgiaa wrote, 1 deleted" in undone.stderr
+    assert xmp(folder) == [mine.name] and "Red" in mine.read_text() and "cgiaa:review" not in mine.read_text()
 
 
 def test_the_order_of_a_taste(page: Client, library: Path) -> None:

@@ -18,7 +18,7 @@ __all__ = ["Format", "Report"]
 _DONE = {
     "create": "created",
     "update": "updated",
-    "remove": "cleaned of what annotate wrote",
+    "remove": "cleaned of what cgiaa wrote",
     "delete": "deleted",
 }
 

@@ -75,7 +75,8 @@ KeepTime = Annotated[
     bool, typer.Option("--keep-time", help="With --embed: keep the photos' time of change.", rich_help_panel=_WHERE)
 ]
 Undo = Annotated[
-    bool, typer.Option("--undo", help="Take out what annotate wrote, and nothing else.", rich_help_panel=_UNDO)
+    bool,
+    typer.Option("--undo", help="Take out what annotate and review wrote, and nothing else.", rich_help_panel=_UNDO),
 ]
 AsFormat = Annotated[Format, typer.Option("--format", help="How to print.", rich_help_panel="Output")]
 
