@@ -47,7 +47,7 @@ GAP = 0.15
 """Standings between the best and the worst attribute from which on the general text names them."""
 
 TRIES = 20
-EVEN_SO = "even so,"
+EVEN_SO = ("even so,", "still,", "at least")
 MOST = 3
 """Sentences of a critique of one attribute."""
 
@@ -107,8 +107,8 @@ def evidence_for(
     told: list[Observation] = []
     room = MOST - len(re.findall(r"[.!](?:\s|$)", text))
     backing = [*agreeing, *dice.sample(plain, len(plain))]
-    if not backing and against is not None:
-        backing = [replace(against, clauses=tuple(f"{EVEN_SO} {_lower(clause)}" for clause in against.clauses))]
+    if len(backing) < MOST - 1 and against is not None and _band(standing) < 2:
+        backing.append(replace(against, clauses=tuple(f"{w} {_lower(c)}" for w in EVEN_SO for c in against.clauses)))
     for observation in backing:
         clauses = dice.sample(observation.clauses, len(observation.clauses))
         true = (c for c in clauses if not contradictions(find_claims(f"{text} {_sentence(c)}"), holds))
@@ -172,8 +172,10 @@ def compose_general(
     high, low = parts[worst] > BANDS[2], parts[best] < BANDS[1]
     claims = find_claims(lead)
     claimed = {name for name, owned in OWN.items() if any(c.measurement in owned for c in claims)}
-    if (worst if merits(claims) >= 0 else best) in claimed:
-        pass  # "great sharpness" is not followed by the focus being the weakest side
+    praised = merits(claims) >= 0
+    if (worst if praised else best) in claimed:  # "great sharpness" is not followed by the focus being the weakest side
+        sides = [w.format(**words) for w in (STRONGEST if praised else WEAKEST) if "all" not in w.split()]
+        sentences.append(_sentence(_pick(sides, dice, holds)))
     elif parts[best] - parts[worst] <= GAP:
         band = _band(standings["general"])
         even = EVEN_HIGH if high and band > 2 else EVEN_LOW if low and band < 2 else EVEN_PARTS

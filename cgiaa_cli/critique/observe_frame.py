@@ -146,16 +146,16 @@ def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation
 def _texture(facts: Facts, evidence: Evidence) -> Iterator[Observation]:
     focus = facts.focus
     if focus.textured > 0.05:
-        share = part(focus.textured)
+        share, exact = part(focus.textured), f"{focus.textured:.0%}"
         yield Observation(
             "depth_focus",
             "texture",
             0.0,
             (
-                f"Detail to focus on covers {share} of the frame",
-                f"There is detail for the focus in {share} of the frame",
-                f"Detail shows in {share} of the frame",
-                f"Texture covers {share} of the frame",
+                *(f"Detail to focus on covers {s} of the frame" for s in (share, exact)),
+                *(f"There is detail for the focus in {s} of the frame" for s in (share, exact)),
+                *(f"Detail shows in {s} of the frame" for s in (share, exact)),
+                *(f"Texture covers {s} of the frame" for s in (share, exact)),
                 f"The detail takes up {share} of it",
             ),
             {"textured_share": round(focus.textured, 2)},
