@@ -35,7 +35,7 @@ from cgiaa_cli.taste.photos import facts_of, read_rated
 
 SETS = ("oasis_scenes", "oasis_objects_animals")
 COUNTS = (20, 50, 100, 200)
-CHOICES = (50, 100, 200)
+CHOICES = (100, 200)
 
 Floats = NDArray[np.float64]
 

@@ -44,25 +44,25 @@ def test_a_taste_from_choices_alone() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_choices_at_random_teach_nothing(seed: int) -> None:
-    rated, _ = chosen(60, seed=seed)
+    rated, _ = chosen(100, seed=seed)
     random = np.random.default_rng(seed)
-    turned = np.where(random.random(60)[:, None] < 0.5, rated.pairs, rated.pairs[:, ::-1])
+    turned = np.where(random.random(100)[:, None] < 0.5, rated.pairs, rated.pairs[:, ::-1])
     assert not learn(Rated(rated.vectors, rated.scores, rated.ratings, turned)).kept
 
 
 def test_choices_that_the_default_is_right_about_leave_it() -> None:
-    rated, _ = chosen(60, taste=0)
+    rated, _ = chosen(100, taste=0)
     found = learn(rated)
     assert not found.kept and found.choices is not None and found.choices.default > 0.85
     endless = module._Design(rated)
-    head = endless.head(endless.fit(np.arange(60)), np.inf)
+    head = endless.head(endless.fit(np.arange(100)), np.inf)
     assert srcc(head(rated.vectors, rated.scores), rated.default) == pytest.approx(1)
 
 
 def test_ratings_and_choices_together() -> None:
     better = []
     for seed in range(4):
-        rated, liking = chosen(60, of=200, seed=seed, noise=1.5)
+        rated, liking = chosen(100, of=200, seed=seed, noise=1.5)
         ratings, first = np.full(200, np.nan), np.arange(40)
         ratings[first] = np.round(liking[first])
         both = learn(Rated(rated.vectors, rated.scores, ratings, rated.pairs))
@@ -79,8 +79,8 @@ def test_ratings_and_choices_together() -> None:
 
 
 def test_ratings_that_are_too_few_or_equal_do_not_count_beside_choices() -> None:
-    rated, liking = chosen(50, of=100)
-    for ratings in (np.where(np.arange(100) < 5, liking, np.nan), np.where(np.arange(100) < 50, 4.0, np.nan)):
+    rated, liking = chosen(100, of=200)
+    for ratings in (np.where(np.arange(200) < 5, liking, np.nan), np.where(np.arange(200) < 50, 4.0, np.nan)):
         some = Rated(rated.vectors, rated.scores, ratings, rated.pairs)
         assert not len(some.rated)
         assert learn(some).held_out.tolist() == learn(rated).held_out.tolist()
@@ -88,23 +88,23 @@ def test_ratings_that_are_too_few_or_equal_do_not_count_beside_choices() -> None
 
 def test_few_choices_are_refused() -> None:
     rated, _ = chosen(FEWEST_CHOICES)
-    with pytest.raises(UsageError, match=r"0 rated photos and 49 choices are too few to learn from; .* or choose 50"):
+    with pytest.raises(UsageError, match=r"0 rated photos and 99 choices are too few to learn from; .* or choose 100"):
         Rated(rated.vectors, rated.scores, rated.ratings, rated.pairs[1:])
     with pytest.raises(UsageError, match="1 choice are too few"):
         Rated(rated.vectors, rated.scores, rated.ratings, rated.pairs[:1])
 
 
 def test_both_photos_of_a_choice_are_held_out_together() -> None:
-    rated, _ = chosen(50, of=100)
+    rated, _ = chosen(100, of=200)
     assert all(rated.units[left] == rated.units[right] for left, right in rated.pairs)
     # of one photo against all others, only a tenth of them is held out with it
-    star = np.column_stack([np.zeros(60, np.intp), np.arange(1, 61)])
+    star = np.column_stack([np.zeros(110, np.intp), np.arange(1, 111)])
     many = Rated(rated.vectors, rated.scores, rated.ratings, star)
     assert np.bincount(many.units).max() <= len(many) // module.UNITS
     found = learn(many)
-    assert found.choices is not None and 0 < found.choices.count < 60
+    assert found.choices is not None and 0 < found.choices.count < 110
     # nothing to hold out: all photos look alike
-    alike = Rated(np.repeat(rated.vectors[:1], 100, axis=0), rated.scores, rated.ratings, rated.pairs)
+    alike = Rated(np.repeat(rated.vectors[:1], 200, axis=0), rated.scores, rated.ratings, rated.pairs)
     nothing = learn(alike)
     assert not nothing.kept and nothing.choices is not None and nothing.choices.count == 0 and nothing.gain == (0, 0, 0)
     assert nothing.choices.taste == 0.5

@@ -2,7 +2,7 @@
    answer should be yours. */
 
 const pairStage = makeStage($("pair-stage"));
-const LEARNS = 50; // choices from which on taste can learn
+const LEARNS = 100; // choices from which on taste can learn
 let pair = null;
 
 function ready(is) {

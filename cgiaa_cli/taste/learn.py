@@ -31,7 +31,7 @@ from cgiaa_cli.inference.scores import SCORES
 __all__ = ["FEWEST", "FEWEST_CHOICES", "SCORES", "Head", "Learnt", "Rated", "learn", "ranks", "srcc"]
 
 FEWEST = 10  # ratings; with fewer, an interval of a gain says nothing
-FEWEST_CHOICES = 50  # the interval of a gain from fewer errs too often
+FEWEST_CHOICES = 100  # the interval of a gain from fewer errs too often
 STRENGTHS = (*(10.0 ** np.arange(-4, 1.01, 0.5)), np.inf)
 FOLDS, REPEATS = 5, 5
 ALIKE = 0.9  # cosine from which on two photos are never on two sides of a fold
