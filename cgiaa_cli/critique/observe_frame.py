@@ -146,16 +146,22 @@ def _depth(facts: Facts, said: Said, evidence: Evidence) -> Iterator[Observation
 def _texture(facts: Facts, evidence: Evidence) -> Iterator[Observation]:
     focus = facts.focus
     if focus.textured > 0.05:
-        share, exact = part(focus.textured), f"{focus.textured:.0%}"
+        share = part(focus.textured)
         yield Observation(
             "depth_focus",
             "texture",
             0.0,
             (
-                *(f"Detail to focus on covers {s} of the frame" for s in (share, exact)),
-                *(f"There is detail for the focus in {s} of the frame" for s in (share, exact)),
-                *(f"Detail shows in {s} of the frame" for s in (share, exact)),
-                *(f"Texture covers {s} of the frame" for s in (share, exact)),
+                f"Detail to focus on covers {share} of the frame",
+                f"There is detail for the focus in {share} of the frame",
+                f"Detail shows in {share} of the frame",
+                f"Texture covers {share} of the frame",
+                f"What can be sharp at all fills {share} of the frame",
+                f"The focus has detail to work with in {share} of the frame",
+                f"Structure is found in {share} of the frame",
+                f"Fine structure reaches over {share} of the frame",
+                f"Of the whole frame, {share} has detail to it",
+                f"The lens had texture to draw in {share} of the frame",
                 f"The detail takes up {share} of it",
             ),
             {"textured_share": round(focus.textured, 2)},
