@@ -172,7 +172,7 @@ def compose_general(
     high, low = parts[worst] > BANDS[2], parts[best] < BANDS[1]
     claims = find_claims(lead)
     claimed = {name for name, owned in OWN.items() if any(c.measurement in owned for c in claims)}
-    praised = merits(claims) >= 0
+    praised = (merits(claims) or _band(standings["general"]) - 1.5) > 0
     if (worst if praised else best) in claimed:  # "great sharpness" is not followed by the focus being the weakest side
         sides = [w.format(**words) for w in (STRONGEST if praised else WEAKEST) if "all" not in w.split()]
         sentences.append(_sentence(_pick(sides, dice, holds)))
