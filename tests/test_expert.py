@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,11 @@ from cgiaa_training.tokenizer import train_tokenizer
 from cgiaa_training.units import Critique, chatter, clean, common_words, make_units
 from PIL import Image
 
-from cgiaa_cli.critique.decode import OnnxDecoder, Sampling, write
+from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
 from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt, control_tokens
 from cgiaa_cli.critique.tokenizer import Tokenizer
+from cgiaa_cli.critique.verify import Copies
+from cgiaa_cli.critique.writer import COPIES
 from cgiaa_cli.errors import BundleError, CgiaaError
 
 SAYINGS = {
@@ -465,3 +468,22 @@ def test_a_plan_counts_what_would_be_trained(seen: tuple[Context, dict[str, Any]
     assert found.samples == 96
     assert found.steps == 96 // 16 * 40
     assert found.parameters == found.trained > 10_000
+
+
+def test_how_likely_its_texts_usually_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = tmp_path / "attributes" / "judge.pt"
+    judge.parent.mkdir()
+    context = Context(SimpleNamespace(seed=0, experts=ExpertsConfig(samples=100)), tmp_path, tmp_path)  # type: ignore[arg-type]
+    (context.folder("experts") / COPIES).write_bytes(Copies.pack(["Text 99."]))
+    said = [Candidate(f"Text {i}.", (i,), -i / 100, True) for i in range(100)]
+    prompts = [Prompt("general")] * 98 + [Prompt("composition")] * 2
+    monkeypatch.setattr(stage.expert_report, "sample_prompts", lambda *_: prompts)
+    monkeypatch.setattr(stage.expert_report, "say_all", lambda *_, **__: said)
+    monkeypatch.setattr(stage, "check", lambda *_: ([i for i in range(100) if i % 2], [], Counter()))
+    ours = SimpleNamespace(plans={}, edges={}, common=())
+    assert not any(stage.usual(context, ours, [], None).values()), "without a judge nothing is known"  # type: ignore[arg-type]
+    judge.touch()
+    found = stage.usual(context, ours, [], None)  # type: ignore[arg-type]
+    assert found["composition"] == [] and found["color_light"] == [], "too few"
+    assert found["general"] == sorted(found["general"]) and len(found["general"]) == 9
+    assert found["general"][4] == pytest.approx(-0.49)

@@ -194,6 +194,8 @@ def usual(context: Context, experts: Experts, units: Sequence[Unit], points: Poi
         units: whose points the networks see, where they see any.
     """
     found: dict[str, list[float]] = {attribute: [] for attribute in ATTRIBUTES}
+    if not (context.out / "attributes" / "judge.pt").exists():  # the database came from elsewhere: nobody can check
+        return found
     seed, count = context.recipe.seed, context.recipe.experts.samples
     copies = Copies(context.folder("experts") / COPIES)  # as at run time
     for n in range(DRAWS if count else 0):
