@@ -474,8 +474,8 @@ def test_how_likely_its_texts_usually_are(tmp_path: Path, monkeypatch: pytest.Mo
     judge = tmp_path / "attributes" / "judge.pt"
     judge.parent.mkdir()
     context = Context(SimpleNamespace(seed=0, experts=ExpertsConfig(samples=100)), tmp_path, tmp_path)  # type: ignore[arg-type]
-    (context.folder("experts") / COPIES).write_bytes(Copies.pack(["Text 99."]))
-    said = [Candidate(f"Text {i}.", (i,), -i / 100, True) for i in range(100)]
+    (context.folder("experts") / COPIES).write_bytes(Copies.pack(["Text " + "a" * 99]))
+    said = [Candidate("Text " + "a" * i, (i,), -i / 100, True) for i in range(100)]
     prompts = [Prompt("general")] * 98 + [Prompt("composition")] * 2
     monkeypatch.setattr(stage.expert_report, "sample_prompts", lambda *_: prompts)
     monkeypatch.setattr(stage.expert_report, "say_all", lambda *_, **__: said)
