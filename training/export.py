@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from cgiaa_training.data import DATA
 from cgiaa_training.files import appearing
 from cgiaa_training.held_out import calibration, check, held_out, inputs, together
 from cgiaa_training.plan import Plan, passes
-from cgiaa_training.precision import PRECISIONS, compare, convert, outputs_of, percentiles
+from cgiaa_training.precision import PRECISIONS, Inputs, compare, convert, outputs_of, percentiles
 from cgiaa_training.run import Context
 from cgiaa_training.text_parts import Seen
 from cgiaa_training.weights import ENCODERS, LANGUAGE_MODELS, WEIGHTS
@@ -73,6 +74,8 @@ class ExportConfig:
         precision: of the encoder that is shipped, one of `PRECISIONS`.
         text_precision: of decoders and judge, one of `text_parts.PRECISIONS`; all of these are measured.
         experts: whether the decoders are shipped; a bundle with a judge alone composes its critiques.
+        text_from: a bundle (a name or path) whose judge, experts and search by words come along at their precision,
+            for a recipe that trains none of them; "": none.
         search: what searches photos by words: "tower", the text tower of `vlap`, which is large; "words", a table of
             `search_dim` numbers for each word, which is small and nearly as good; "": nothing.
         measured: the precisions that the encoder is made in and measured at; `precision` is always among them.
@@ -88,6 +91,7 @@ class ExportConfig:
     precision: str = "fp32"
     text_precision: str = "fp16"
     experts: bool = True
+    text_from: str = ""
     search: str = ""
     search_dim: int = 64
     measured: tuple[str, ...] = PRECISIONS
@@ -117,8 +121,10 @@ class ExportConfig:
             faults.append("int8 needs sets in calibration")
         if self.search not in ("", *text_parts.SEARCH):
             faults.append(f"search must be empty or one of {', '.join(text_parts.SEARCH)}")
-        if self.search and not (self.reference or self.calibration):
-            faults.append("search needs sets in reference or calibration")
+        if (self.search or self.text_from) and not (self.reference or self.calibration):
+            faults.append(f"{'search' if self.search else 'text_from'} needs sets in reference or calibration")
+        if self.search and self.text_from:
+            faults.append("text_from brings a search of its own: leave out search")
         least = {"search_dim": 2, "check_photos": 2, "calibration_photos": 1, "reference_photos": 1}
         return faults + [f"{name} must be {n} or more" for name, n in least.items() if getattr(self, name) < n]
 
@@ -132,7 +138,8 @@ def run(context: Context) -> dict[str, Any]:
         shipped one reaches on the sets to check.
 
     Raises:
-        UsageError: the recipe has no stage `distill`.
+        UsageError: the recipe has no stage `distill`, or trains what `text_from` is to bring, or that has no texts.
+        BundleError: there is no bundle `text_from`.
         CgiaaError: that stage is not done, an output differs from torch's by more than `PARITY`, a photo cannot be
             read.
     """
@@ -142,6 +149,9 @@ def run(context: Context) -> dict[str, Any]:
         raise UsageError("the stage export needs a student", mend="give the recipe a section [distill]")
     if config.search and context.recipe.vlap is None:
         raise UsageError("export.search needs the towers of vlap", mend="give the recipe a section [vlap]")
+    if config.text_from and (context.recipe.attributes or context.recipe.experts):
+        raise UsageError("the recipe trains the texts that export.text_from is to bring", mend="leave out one of them")
+    source = load(config.text_from) if config.text_from else None
     context.results("distill")  # says so where that stage is not done
     student = load_student(context.out / "distill" / "student.pt")
     whole, worst = _checked(student)
@@ -149,12 +159,7 @@ def run(context: Context) -> dict[str, Any]:
     ranges = [b for name in config.calibration for b in calibration(name, context.data, config.calibration_photos)]
     sets = config.reference or config.calibration
     known = [b for name in sets for b in calibration(name, context.data, config.reference_photos)]
-    search = None
-    if config.search:
-        parts = (known, photos.batches, inputs(vlap.pairs(context)[1].photos))
-        search = text_parts.Searched(*(Seen(part, outputs_of(whole, part)["embedding"]) for part in parts))
-    section = text_parts.export_text(context, folder / "text", search)
-    costs = text_parts.measure_text(context, folder / "text") if section else {}
+    section, costs = _texts(context, source, whole, known, photos.batches)
     titles = [title for title, _ in photos.ratings]
     results: dict[str, Any] = {"shipped": config.precision, "parity": worst, "precisions": {}, "text": costs}
     reference = {}
@@ -172,10 +177,29 @@ def run(context: Context) -> dict[str, Any]:
         more: dict[str, Any] = {"precision": precision, **_crop(context.results("distill"))}
         more |= {"reference": reference[precision]} if known else {}
         more |= {"text": {"precision": config.text_precision, **section}} if section else {}
-        about = _about(context, student) | {"results": held, "more": more}
+        about = _about(context, student, source) | {"results": held, "more": more}
         _describe(context, folder / precision, about, {**results, "held_out": held})
     assemble(folder / config.precision, context.out / "bundle")
     return {**results, "held_out": {title: results["precisions"][config.precision][title] for title in titles}}
+
+
+def _texts(
+    context: Context, source: Bundle | None, whole: bytes, known: Sequence[Inputs], checks: Sequence[Inputs]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """RUN/export/text: the bundle's section "text", and what its precisions cost; see `text_parts`."""
+    config: ExportConfig = context.recipe.export
+    folder = context.folder("export") / "text"
+
+    def see(photos: Sequence[Inputs]) -> Seen:
+        return Seen(photos, outputs_of(whole, photos)["embedding"])
+
+    if source is not None:
+        return text_parts.carry_text(source, folder, see(known), see(checks)), {}
+    search = None
+    if config.search:
+        search = text_parts.Searched(see(known), see(checks), see(inputs(vlap.pairs(context)[1].photos)))
+    section = text_parts.export_text(context, folder, search)
+    return section, text_parts.measure_text(context, folder) if section else {}
 
 
 def plan(context: Context) -> Plan:
@@ -187,16 +211,21 @@ def plan(context: Context) -> Plan:
     return replace(cost, samples=photos)
 
 
-def _about(context: Context, student: Student) -> dict[str, Any]:
-    """What the bundles of a run at every precision have in common."""
+def _about(context: Context, student: Student, source: Bundle | None) -> dict[str, Any]:
+    """What the bundles of a run at every precision have in common; `source`: where its texts come from."""
     config: ExportConfig = context.recipe.export
     return {
         "name": config.name or context.recipe.name,
         "version": config.version,
         "licence": config.licence,
         "embedding_dim": student.embedding.out_features,
-        "training_data": training_data(context),
-        "weights": [*context.results("distill").get("weights", WEIGHTS), *_encoder(context), *_writer(context)],
+        "training_data": [*training_data(context), *(_brought("training_data", source) if source else [])],
+        "weights": [
+            *context.results("distill").get("weights", WEIGHTS),
+            *_encoder(context),
+            *_writer(context),
+            *(_brought("weights", source) if source else []),
+        ],
         "outputs": {key: {"range": RANGES[key]} for key in _outputs(student)},
     }
 
@@ -220,6 +249,12 @@ def _writer(context: Context) -> list[dict[str, str]]:
     return [{**known, "use": "wrote texts that the experts learned from; not in the bundle"}]
 
 
+def _brought(kind: str, source: Bundle) -> list[dict[str, str]]:
+    """What the bundle names that the texts come from: which of it shaped them, it does not say, so all."""
+    named = f"texts of {source.name} {source.version}"
+    return [{**entry, "use": f"{named}: {entry['use']}"} for entry in source.manifest[kind]]
+
+
 def _outputs(student: Student) -> tuple[str, ...]:
     return OUTPUTS if student.crop is None else (*OUTPUTS, CROP)
 
@@ -232,11 +267,10 @@ def _crop(results: dict[str, Any]) -> dict[str, Any]:
 
 def _describe(context: Context, folder: Path, about: dict[str, Any], results: dict[str, Any]) -> None:
     """The model card, and the `About` of the bundle; the latter last: with it, the folder is whole."""
-    config: ExportConfig = context.recipe.export
     (folder / CARD).write_text(model_card(context, about, results), "utf-8")
-    text = folder.parent / "text" / config.text_precision
     beside = {}
     if "text" in about["more"]:
+        text = folder.parent / "text" / about["more"]["text"]["precision"]
         beside = {f"text/{path.name}": f"../text/{text.name}/{path.name}" for path in sorted(text.iterdir())}
     with appearing(folder / ABOUT) as path:
         path.write_text(json.dumps({**about, "beside": beside}, indent=2, ensure_ascii=False), "utf-8")

@@ -18,17 +18,21 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_training.files import appearing
-from cgiaa_training.precision import Inputs, convert
+from cgiaa_training.precision import Inputs, convert, outputs_of
 from cgiaa_training.run import Context
+from cgiaa_training.search import image_map
 from numpy.typing import NDArray
 
+from cgiaa_cli.bundles import Bundle
 from cgiaa_cli.critique.decode import OnnxDecoder
 from cgiaa_cli.critique.judge import TextJudge
 from cgiaa_cli.critique.prompt import ATTRIBUTES, EOS, LEVELS
 from cgiaa_cli.critique.tokenizer import Tokenizer
 from cgiaa_cli.critique.writer import COPIES
+from cgiaa_cli.errors import UsageError
+from cgiaa_cli.inference.words import MAP
 
-__all__ = ["PRECISIONS", "SEARCH", "Searched", "Seen", "export_text", "measure_text"]
+__all__ = ["PRECISIONS", "SEARCH", "Searched", "Seen", "carry_text", "export_text", "measure_text"]
 
 Array = NDArray[Any]
 PRECISIONS = ("fp32", "fp16", "int8-dynamic")
@@ -130,7 +134,7 @@ def _export_search(context: Context, folder: Path, photos: Searched) -> dict[str
     """
     from cgiaa_training import vlap
     from cgiaa_training.retrieval import recalls
-    from cgiaa_training.search import export_text_tower, image_map, word_table
+    from cgiaa_training.search import export_text_tower, word_table
 
     context.results("vlap")
     model = vlap.load(context.out / "vlap" / "vlap.pt")
@@ -146,8 +150,7 @@ def _export_search(context: Context, folder: Path, photos: Searched) -> dict[str
         return np.concatenate(parts)
 
     weight, bias = image_map(photos.known.vectors, embed(photos.known) @ basis.T)
-    with appearing(folder / "search.npy") as path:
-        np.save(path, np.concatenate([weight, bias[:, None]], 1).astype(np.float32))
+    _save_map(folder, weight, bias)
 
     def placed(seen: Seen) -> Array:
         return _unit(seen.vectors @ weight.T + bias)
@@ -164,6 +167,49 @@ def _export_search(context: Context, folder: Path, photos: Searched) -> dict[str
         "held_out": recalls(placed(photos.paired), said, held.photo),
         "towers": {name: value for name, value in towers.items() if name.startswith("text_to_image")},
     }
+
+
+def carry_text(source: Bundle, folder: Path, known: Seen, checks: Seen) -> dict[str, Any]:
+    """The text parts of another bundle for a new encoder: `folder`/PRECISION, its own alone.
+
+    Texts are judged and written without a look at the encoder. The search by words has a map from its embedding, which
+    is fitted anew: to where the other bundle puts the photos of `known`.
+
+    Returns:
+        That bundle's section "text", `from` (its name and version) added; of `search`, `cosine` is between where the
+        two maps put the photos of `checks`, mean.
+
+    Raises:
+        UsageError: that bundle has no text parts.
+    """
+    section = source.text
+    if not section:
+        raise UsageError(
+            f"the model {source.name} {source.version} has no texts to bring along",
+            mend="name another in export.text_from",
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    target = folder / section["precision"]
+    shutil.copytree(source.folder / "text", target)
+    section["from"] = f"{source.name} {source.version}"
+    if "search" in section:
+        matrix = np.load(target / MAP)
+
+        def placed(photos: Seen) -> Array:
+            embedding = outputs_of(source.encoder.read_bytes(), photos.batches)["embedding"]
+            return _unit(embedding @ matrix[:, :-1].T + matrix[:, -1])
+
+        weight, bias = image_map(known.vectors, placed(known))
+        _save_map(target, weight, bias)
+        cosines = (_unit(checks.vectors @ weight.T + bias) * placed(checks)).sum(1)
+        kept = {name: section["search"][name] for name in ("kind", "dim")}
+        section["search"] = {**kept, "cosine": round(float(cosines.mean()), 4)}
+    return section
+
+
+def _save_map(folder: Path, weight: Array, bias: Array) -> None:
+    with appearing(folder / MAP) as path, path.open("wb") as file:
+        np.save(file, np.concatenate([weight, bias[:, None]], 1).astype(np.float32))
 
 
 def _unit(vectors: Array) -> Array:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cgiaa_cli.bundles import Bundle
     from cgiaa_cli.curation.search import Query
 
-__all__ = ["TOKENIZER", "query_of", "require_tower", "tokenizer_of"]
+__all__ = ["MAP", "TOKENIZER", "query_of", "require_tower", "tokenizer_of"]
 
 MAP, TOKENIZER = "search.npy", "text-tokenizer.json"
 
