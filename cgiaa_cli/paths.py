@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,8 +41,12 @@ def unescape(text: str) -> Path:
 
 
 def printable(text: str) -> str:
-    """`text` (escaped or not) safe to show on one terminal line: control characters are escaped too."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """`text` (escaped or not) safe to show on one line: what controls a terminal or turns the writing round is escaped.
+
+    Spaces of all kinds stay, as in the names of screenshots on macOS (U+202F) or of Japanese files (U+3000).
+    """
+    shown = (c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
+    return "".join(c if kept else c.encode("unicode_escape").decode() for c, kept in zip(text, shown, strict=True))
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

@@ -39,6 +39,8 @@ def test_the_documented_forms() -> None:
 
 def test_printable_and_absolute() -> None:
     assert printable("a\x1b[0m\nb") == "a\\x1b[0m\\nb"
+    assert printable("a\u202eb\u2028") == "a\\u202eb\\u2028"
+    assert printable("at 10.00\u202fAM\u3000\xa0") == "at 10.00\u202fAM\u3000\xa0"
     assert str(absolute("x/../y")) == os.path.join(os.getcwd(), "y")
 
 

@@ -116,6 +116,7 @@ def test_groups_have_their_keepers(cgiaa: Cgiaa, library: Path, tmp_path: Path) 
 def test_hostile_names_stay_text(cgiaa: Cgiaa, library: Path, tmp_path: Path) -> None:
     odd = os.path.join(os.fsencode(library), b"<", b"caf\xe9 ${x} {{data}}.jpg")
     shutil.move(os.fsencode(library / "single0.jpg"), odd)
+    shutil.move(library / "single1.jpg", library / "turned \u202egpj.jpg")  # U+202E turns round what follows
     folder = tmp_path / "{{data}} <b>$"
     library.rename(folder)
     cgiaa("report", folder, "-o", tmp_path / "g.html", "--critiques", 0)
@@ -123,7 +124,9 @@ def test_hostile_names_stay_text(cgiaa: Cgiaa, library: Path, tmp_path: Path) ->
     assert text.count("<script") == 2 and text.count("</script>") == 2 and "<!--" not in text and "\u2028" not in text
     assert "<title>{{data}} &lt;b&gt;$ - cgiaa</title>" in text
     photos = {p["name"]: p for p in data_of(tmp_path / "g.html")["photos"]}
-    assert photos[HOSTILE]["path"] == f"</{HOSTILE}" and "caf\\xe9 ${x} {{data}}.jpg" in photos
+    shown = HOSTILE.replace("\u2028", "\\u2028")
+    assert photos[shown]["path"] == f"</{shown}" and "caf\\xe9 ${x} {{data}}.jpg" in photos
+    assert photos["turned \\u202egpj.jpg"]["path"] == "turned \\u202egpj.jpg"
     for photo in photos.values():  # the links lead to the files, whatever bytes their names have
         address = urllib.parse.unquote_to_bytes(photo["link"])
         assert os.path.isfile(os.path.join(os.fsencode(tmp_path), address)) and not re.search(

@@ -379,7 +379,7 @@ def test_the_command_from_learning_to_forgetting(run_cli: RunCli, library: tuple
     assert listed.stdout.startswith("green  60 ratings  gain +0.")
     assert json.loads(run_cli("taste", "list", "--json").stdout)[0]["name"] == "green"
     shown = run_cli("taste", "show", "green")
-    assert "goes along with your ratings by" in shown.stdout
+    assert "colour goes along with your ratings by" in shown.stdout or "tint goes along" in shown.stdout
     assert json.loads(run_cli("taste", "show", "green", "--json").stdout)["ratings"] == 60
     other = write_tiny_bundle(tmp_path / "other", darker=True)
     refused = run_cli("rank", folder, "--taste", "green", "--model", other)

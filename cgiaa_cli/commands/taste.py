@@ -281,10 +281,13 @@ def show(name: Name, json_: JSON = False) -> None:
     if json_:
         typer.echo(json.dumps({"name": name, **_row(taste)}, indent=2, ensure_ascii=False))
         return
+    from cgiaa_cli.taste.explain import FACTS
+
     _print(taste)
     for one in taste.measured.get("likes", []):
+        what = FACTS[one["fact"]][2] if one["fact"] in FACTS else printable(one["fact"])
         typer.echo(
-            f"  {one['words']:22} {one['fact']} goes along with your ratings by {one['ratings']:+.2f}, "
+            f"  {one['words']:26} {what} goes along with your ratings by {one['ratings']:+.2f}, "
             f"with the taste by {one['taste']:+.2f}"
         )
 

@@ -23,7 +23,7 @@ from cgiaa_cli.curation.groups_photos import Photos, read_photos
 from cgiaa_cli.curation.groups_reasons import group_rows
 from cgiaa_cli.curation.select import Hit
 from cgiaa_cli.inference.scores import ATTRIBUTES
-from cgiaa_cli.paths import unescape
+from cgiaa_cli.paths import printable, unescape
 from cgiaa_cli.report.weakest import focal_range, standing, weakest, weakest_of
 
 __all__ = ["Library", "common_root", "critique_of", "photo_rows", "read_library", "short"]
@@ -82,8 +82,8 @@ def read_library(cache: Cache, scorer: int, hits: Sequence[Hit], folder: Path, n
     groups: list[dict[str, Any]] = []
     for group in group_rows(photos, found, note):
         members = [
-            {"photo": number[m["path"]], "path": m["path"].removeprefix(root), "kept": m["kept"]}
-            | {"reason": m["reason"].replace(root, "") if root else m["reason"]}
+            {"photo": number[m["path"]], "path": printable(m["path"].removeprefix(root)), "kept": m["kept"]}
+            | {"reason": printable(m["reason"].replace(root, "") if root else m["reason"])}
             for m in group["members"]
         ]
         for member in members:
@@ -126,8 +126,9 @@ def photo_rows(
         row: dict[str, Any] = {name: short(known[name]) for name in _SHOWN}
         row |= {name: short((known["attributes"] or {}).get(name)) for name in ATTRIBUTES}
         row |= {name: known[name] for name in ("taken_at", "camera", "lens", "format")}
-        row |= {"path": hit.path.removeprefix(root), "name": os.path.basename(hit.path), "value": short(hit.value)}
-        row["copies"] = [copy.removeprefix(root) for copy in others]
+        # a name may hold signs that turn the writing round (U+202E): printable shows them instead
+        row |= {"path": printable(hit.path.removeprefix(root)), "name": printable(os.path.basename(hit.path))}
+        row |= {"value": short(hit.value), "copies": [printable(copy.removeprefix(root)) for copy in others]}
         row["focal"] = focal_range(row["focal_length"])
         rows.append(row)
     return rows
