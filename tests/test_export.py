@@ -122,6 +122,12 @@ def test_photos_to_calibrate_on_are_not_those_to_check_on(data: Path) -> None:
     checked = {photo.tobytes() for batch in held.batches for photo in batch["photo"]}
     assert len(seen) == 32 and len(checked) == 8 and not seen & checked
     assert len(held.ratings["tiny-photos test score", "score"]) == 8
+    assert held_out.check("tiny-photos", data, 9, {"tiny-photos"}).ratings.keys() == held.ratings.keys()
+    whole = data / "whole.csv"
+    whole.write_text("image,score\n" + "".join(f"photos/{i:05}.jpg,{i}\n" for i in range(4)))
+    kept = held_out.check("whole.csv", data, 9, {"whole.csv"}).ratings
+    assert list(kept) == [("whole.csv (learned from) score", "score")]
+    assert list(held_out.check("whole.csv", data, 9).ratings) == [("whole.csv score", "score")]
     other = held_out.Check(held.batches, {("other", "score"): np.zeros(8)})
     both = held_out.together([held, other])
     assert len(both.batches) == 2 * len(held.batches)

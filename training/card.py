@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
-from cgiaa_training.data import DATA
-from cgiaa_training.manifest import Description, load_set, set_names
+from cgiaa_training.manifest import Description, load_set
 from cgiaa_training.run import Context
 
 from cgiaa_cli import __version__
@@ -17,20 +15,19 @@ from cgiaa_cli import __version__
 __all__ = ["model_card", "sets_of", "training_data"]
 
 LISTED = 6  # longer lists are no numbers for a card
-MANIFESTS = (".csv", ".jsonl", ".parquet", ".toml")
+SETS = {"sets", "rated", "labelled", "comments", "self_scored", "pairs", "crops", "photos", "captions"}
+SETS |= {"critiques", "check", "calibration", "reference"}  # the fields of configurations that name sets
 
 
 def sets_of(config: Any) -> Iterator[tuple[str, str]]:
     """(name of the field, name of the set) for every set that a stage's configuration names."""
-    known = set(set_names())
     for one in fields(config):
         value = getattr(config, one.name)
         if is_dataclass(value):
             yield from sets_of(value)
-            continue
-        for name in value if isinstance(value, tuple) else (value,):
-            if isinstance(name, str) and (name in known or Path(name).suffix in MANIFESTS):
-                yield one.name, name
+        elif one.name in SETS:
+            names = value if isinstance(value, tuple) else (value,)
+            yield from ((one.name, name) for name in names if isinstance(name, str) and name)
 
 
 def training_data(context: Context) -> list[dict[str, str]]:
@@ -43,8 +40,6 @@ def training_data(context: Context) -> list[dict[str, str]]:
     for name, use in uses.items():
         about = _describe(name, context)
         found.append({"name": about.title, "licence": about.licence, "use": ", ".join(use), "url": about.url})
-    if context.recipe.distill is not None and not list(sets_of(context.recipe.distill)):
-        found += [{**entry, "use": f"distill: {entry['use']}"} for entry in DATA]
     return found
 
 
@@ -65,6 +60,7 @@ def model_card(context: Context, about: Mapping[str, Any], results: Mapping[str,
         "## Results on held-out photos",
         _table(("what", "value"), [(name, _numbers(value)) for name, value in results["held_out"].items()]),
         "Intervals are 95 % bootstrap. Measured with ONNX Runtime through the decode and preprocess of a scan.",
+        *_learned(results["held_out"]),
     ]
     for stage in recipe.stages:
         record = context.record(stage)
@@ -90,6 +86,16 @@ def model_card(context: Context, about: Mapping[str, Any], results: Mapping[str,
         "whoever ships this commercially should have that checked.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _learned(held_out: Mapping[str, Any]) -> list[str]:
+    """A warning where what is called held out is not."""
+    if not any("(learned from)" in name for name in held_out):
+        return []
+    return [
+        "Rows with `(learned from)` are of sets without a test split, whose photos were learned from: they say nothing "
+        "of other photos. Give the set a column `split`."
+    ]
 
 
 def _shipped(more: Mapping[str, Any]) -> str:

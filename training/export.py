@@ -22,8 +22,7 @@ import torch
 from cgiaa_models.student import Student
 from cgiaa_training import text_parts, vlap
 from cgiaa_training.assemble import ABOUT, assemble
-from cgiaa_training.card import model_card, training_data
-from cgiaa_training.data import DATA
+from cgiaa_training.card import model_card, sets_of, training_data
 from cgiaa_training.files import appearing
 from cgiaa_training.held_out import calibration, check, held_out, inputs, together
 from cgiaa_training.plan import Plan, passes
@@ -155,7 +154,8 @@ def run(context: Context) -> dict[str, Any]:
     context.results("distill")  # says so where that stage is not done
     student = load_student(context.out / "distill" / "student.pt")
     whole, worst = _checked(student)
-    photos = together([check(name, context.data, config.check_photos) for name in config.check])
+    learned = {name for _, name in sets_of(context.recipe.distill)}
+    photos = together([check(name, context.data, config.check_photos, learned) for name in config.check])
     ranges = [b for name in config.calibration for b in calibration(name, context.data, config.calibration_photos)]
     sets = config.reference or config.calibration
     known = [b for name in sets for b in calibration(name, context.data, config.reference_photos)]
@@ -383,8 +383,8 @@ def export_student(
             version=version,
             licence=LICENCE,
             embedding_dim=student.embedding.out_features,
-            training_data=DATA,
-            weights=WEIGHTS,
+            training_data=[{"name": "not recorded", "licence": "not known", "use": "a checkpoint does not say"}],
+            weights=results.get("weights", []),
             outputs={key: {"range": RANGES[key]} for key in _outputs(student)},
             results=results,
             more={"precision": precision, **_crop(results)},

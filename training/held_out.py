@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,18 @@ def held_out(name: str, data: Path) -> list[Sample]:
     return chosen
 
 
-def check(name: str, data: Path, most: int) -> Check:
-    """At most `most` held-out photos of a set, always the same."""
+def check(name: str, data: Path, most: int, learned: Collection[str] = ()) -> Check:
+    """At most `most` held-out photos of a set, always the same.
+
+    Args:
+        learned: sets that were learned from: what such a set without a test split has is called `learned from`.
+    """
     held = held_out(name, data)
     order = np.random.default_rng(0).permutation(len(held))[:most]
     samples = [held[i] for i in sorted(order)]
     where = f"{name} {samples[0].split}".strip()
+    if name in learned and samples[0].split != "test":
+        where += " (learned from)"
     quantities = sorted({label for s in samples for label in s.labels if label in QUANTITIES})
     ratings = {(f"{where} {q}", q): np.array([s.labels.get(q, np.nan) for s in samples]) for q in quantities}
     return Check(inputs([str(s.image) for s in samples]), ratings)
