@@ -19,13 +19,14 @@ from cgiaa_models.towers import DualEncoder, Heads
 from cgiaa_training import attributes, experts, export, held_out, synthetic, vlap
 from cgiaa_training.assemble import export_run
 from cgiaa_training.experts import ExpertsConfig
-from cgiaa_training.export import ExportConfig, run
+from cgiaa_training.export import ExportConfig, run, to_onnx
 from cgiaa_training.pairs import Pairs
 from cgiaa_training.precision import PRECISIONS, outputs_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.run import Context
 from cgiaa_training.teacher import TeacherConfig
 from cgiaa_training.text_judge import JudgeConfig
+from cgiaa_training.text_parts import Photos
 from cgiaa_training.tokenizer import train_tokenizer
 from cgiaa_training.units import Critique, Unit
 from conftest import RunCli, write_tiny_bundle
@@ -33,6 +34,8 @@ from pyarrow import Table
 from small_student import Small
 
 from cgiaa_cli import bundles
+from cgiaa_cli.critique.decode import OnnxDecoder
+from cgiaa_cli.critique.facts import measure_facts
 from cgiaa_cli.critique.judge import TextJudge as TextJudgeOfTheProgram
 from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt
 from cgiaa_cli.critique.reference import NAMES, standing
@@ -348,6 +351,83 @@ def test_texts_of_another_bundle_come_along(data: Path, tmp_path: Path, small: N
     placed = query_of(ours, "a photo").place(scores.embedding[None].astype(np.float32))[0]
     expected = query_of(theirs, "a photo").place(Engine(theirs, "cpu").run([prepare(photo)])[0].embedding[None])[0]
     assert placed @ expected / np.linalg.norm(placed) / np.linalg.norm(expected) > 0.5
+
+
+class Tower:
+    """Stands for the image tower of `vlap`: points of as many numbers as the small student's embedding, other ones."""
+
+    def encode_image(self, photo: torch.Tensor) -> torch.Tensor:
+        seen = photo.float().permute(0, 3, 1, 2) / 255
+        small = torch.nn.functional.adaptive_avg_pool2d(seen, 2).flatten(1) - 0.5
+        turned = small @ torch.randn(12, 8, generator=torch.Generator().manual_seed(1))
+        return torch.nn.functional.normalize(turned, dim=1)
+
+
+@pytest.fixture
+def seeing(
+    data: Path, tmp_path: Path, small: None, speaking: list[Unit], monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, Any], bundles.Bundle]:
+    """Results and bundle of a run whose experts see photos."""
+    write_database(tmp_path / "run", speaking)
+    trained = experts.load(tmp_path)
+    shape = replace(trained.networks["general"].shape, feature=8, prefix_length=3, mapper_depth=1)
+    trained = replace(trained, networks=dict.fromkeys(ATTRIBUTES, Expert(shape)))
+    monkeypatch.setattr(experts, "load", lambda _: trained)
+    monkeypatch.setattr(vlap, "load", lambda _: Tower())
+    config = replace(CONFIG, measured=(), text_precision="int8-dynamic")
+    where = context(data, tmp_path / "run", config, vlap=Taught(), attributes=Taught(), experts=TAUGHT)
+    return run(where), bundles.load(str(tmp_path / "run"))
+
+
+def nearness(bundle: bundles.Bundle, data: Path, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Mean cosine of what the mapper gets while held-out photos are written about, and their points of `Tower`."""
+    folder = bundle.folder / "text"
+    writer = load_writer(folder, TextJudgeOfTheProgram(folder / "judge.onnx", folder / "judge-tokenizer.json"))
+    got: list[Any] = []
+    cosines: list[float] = []
+    prefix = OnnxDecoder.prefix
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxDecoder, "prefix", lambda *given: (got.append(given[1]), prefix(*given))[1])
+        for sample in held_out.held_out("tiny-photos", data):
+            photo = decode(Path(str(sample.image)).read_bytes())
+            scores = Engine(bundle, "cpu").run([prepare(photo)])[0]
+            said = writer.write(measure_facts(photo), dict.fromkeys(ATTRIBUTES, 0.5), scores, 2, 0)
+            assert all(text or dropped for text, dropped in said.values()), "candidates were written"
+            point = Tower().encode_image(torch.from_numpy(prepare(photo).photo[None]))[0].numpy()
+            cosines += [float(row @ point) for row in got.pop()]
+    return float(np.mean(cosines))
+
+
+def test_experts_see_a_photo_where_they_saw_it_in_training(
+    data: Path, seeing: tuple[dict[str, Any], bundles.Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, bundle = seeing
+    near = bundle.text["experts"]
+    assert 0.6 < near["cosine"] <= 1 and near["cosine"] > near["blind"] + 0.1
+    assert f"cosine {near['cosine']:.2f} on held-out photos" in (bundle.folder / "model-card.md").read_text()
+    assert {"text/experts.npy", "text/decoder-mapper.onnx"} <= set(bundle.manifest["files"])
+    assert all(50 < cost["perplexity"] < 5000 for cost in results["text"].values()), "told nothing of a photo"
+    assert nearness(bundle, data, monkeypatch) == pytest.approx(near["cosine"], abs=0.02)
+    with pytest.raises(UsageError, match=r"experts that see photos need photos.*export\.reference"):
+        Photos(bundle.encoder.read_bytes(), [], []).known  # noqa: B018
+
+
+def test_experts_of_another_bundle_see_photos_through_the_new_encoder(
+    data: Path, tmp_path: Path, seeing: tuple[dict[str, Any], bundles.Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = seeing[1]
+    other = Small().eval().requires_grad_(False)
+    other.embedding = torch.nn.Linear(32, 12).requires_grad_(False)  # of another size
+    monkeypatch.setattr(export, "load_student", lambda _: other)
+    monkeypatch.setattr(export, "to_onnx", to_onnx)
+    run(context(data, tmp_path / "other", replace(CONFIG, measured=(), text_from=str(tmp_path / "run"))))
+    ours = bundles.load(str(tmp_path / "other"))
+    near = ours.text["experts"]
+    assert near["attributes"] == theirs.text["experts"]["attributes"] and 0.8 < near["cosine"] <= 1
+    assert nearness(ours, data, monkeypatch) > theirs.text["experts"]["blind"] + 0.1
+    shutil.copyfile(theirs.folder / "text" / "experts.npy", ours.folder / "text" / "experts.npy")
+    with pytest.raises(BundleError, match=r"experts\.npy: .*it is for embeddings of 8 numbers, not 12"):
+        nearness(ours, data, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "text/../../x", "a/b/c", "text/", ""])

@@ -16,7 +16,8 @@ from cgiaa_cli.critique.decode import Candidate
 from cgiaa_cli.critique.facts import measure_facts, words
 from cgiaa_cli.critique.prompt import ATTRIBUTES
 from cgiaa_cli.critique.verify import Verifier
-from cgiaa_cli.critique.writer import Writer, _against, _Text, _together, _told
+from cgiaa_cli.critique.writer import Writer, _against, _placing, _Text, _together, _told
+from cgiaa_cli.errors import BundleError
 from cgiaa_cli.imaging.decode import decode
 
 DARK = _Text("The photo is too dark.", frozenset({"exposure"}))
@@ -83,7 +84,7 @@ def test_what_the_decoder_finds_unlikely_is_not_printed(monkeypatch: pytest.Monk
     monkeypatch.setattr(writer, "write", lambda _d, _t, asked, _s, **_: said * (len(asked) // 2))
     edges = {name: [float(n) for n in range(1, 10)] for name in ATTRIBUTES}
     verifier = Verifier({*likely[:-1].replace(",", "").lower().split(), *unlikely[:-1].lower().split()}, None, edges)
-    decoder = SimpleNamespace(sees=False)
+    decoder = SimpleNamespace(feature=0)
     usual = {"depth_focus": [-3.0, -2.5, -2.0, -1.5, -1.0, -0.8, -0.6, -0.5, -0.4]}
     facts = measure_facts(decode((Path(__file__).parent.parent / "examples" / "photos" / "coffee.jpg").read_bytes()))
 
@@ -95,3 +96,20 @@ def test_what_the_decoder_finds_unlikely_is_not_printed(monkeypatch: pytest.Monk
     text, dropped = written(usual)
     assert text == likely and dropped == {"unlikely": 1}
     assert written({})[1] == {} and written({"depth_focus": []})[1] == {}
+
+
+def test_a_photo_is_shown_where_the_map_puts_it(tmp_path: Path) -> None:
+    path = tmp_path / "experts.npy"
+    np.save(path, np.array([[3, 0, 0], [0, 0, 4]], np.float32))
+    place = _placing(path, {2})
+    assert place(np.array([1, 9], np.float16)) == pytest.approx([0.6, 0.8])
+    with pytest.raises(BundleError, match=r"experts\.npy.*for embeddings of 2 numbers, not 3.*export the bundle again"):
+        place(np.ones(3, np.float16))
+    with pytest.raises(BundleError, match="2 rows for a mapper of 5 numbers"):
+        _placing(path, {5})
+    path.write_bytes(b"what?")
+    with pytest.raises(BundleError, match=r"experts\.npy.*not where experts see photos"):
+        _placing(path, {2})
+    path.unlink()
+    with pytest.raises(BundleError, match=r"experts\.npy.*No such file"):
+        _placing(path, {2})

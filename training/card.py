@@ -105,6 +105,12 @@ def _shipped(more: Mapping[str, Any]) -> str:
         parts.append(f"of what reads and writes texts: {text['precision']}")
     if "from" in text:
         parts.append(f"these come from the bundle {text['from']}")
+    if "cosine" in text.get("experts", {}):
+        near = text["experts"]
+        parts.append(
+            f"experts see photos through a linear map: cosine {near['cosine']:.2f} on held-out photos with where they "
+            f"are to be seen ({near['blind']:.2f} if all were seen as their mean)"
+        )
     if "held_out" in text.get("search", {}):
         found, towers = text["search"]["held_out"], text["search"]["towers"]
         parts.append(

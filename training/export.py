@@ -20,15 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.student import Student
-from cgiaa_training import text_parts, vlap
+from cgiaa_training import text_parts
 from cgiaa_training.assemble import ABOUT, assemble
 from cgiaa_training.card import model_card, sets_of, training_data
 from cgiaa_training.files import appearing
-from cgiaa_training.held_out import calibration, check, held_out, inputs, together
+from cgiaa_training.held_out import calibration, check, held_out, together
 from cgiaa_training.plan import Plan, passes
-from cgiaa_training.precision import PRECISIONS, Inputs, compare, convert, outputs_of, percentiles
+from cgiaa_training.precision import PRECISIONS, Inputs, compare, convert, percentiles
 from cgiaa_training.run import Context
-from cgiaa_training.text_parts import Seen
 from cgiaa_training.weights import ENCODERS, LANGUAGE_MODELS, WEIGHTS
 from numpy.typing import NDArray
 
@@ -187,18 +186,11 @@ def _texts(
     context: Context, source: Bundle | None, whole: bytes, known: Sequence[Inputs], checks: Sequence[Inputs]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """RUN/export/text: the bundle's section "text", and what its precisions cost; see `text_parts`."""
-    config: ExportConfig = context.recipe.export
     folder = context.folder("export") / "text"
-
-    def see(photos: Sequence[Inputs]) -> Seen:
-        return Seen(photos, outputs_of(whole, photos)["embedding"])
-
+    photos = text_parts.Photos(whole, known, checks)
     if source is not None:
-        return text_parts.carry_text(source, folder, see(known), see(checks)), {}
-    search = None
-    if config.search:
-        search = text_parts.Searched(see(known), see(checks), see(inputs(vlap.pairs(context)[1].photos)))
-    section = text_parts.export_text(context, folder, search)
+        return text_parts.carry_text(source, folder, photos), {}
+    section = text_parts.export_text(context, folder, photos)
     return section, text_parts.measure_text(context, folder) if section else {}
 
 

@@ -12,12 +12,15 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from cgiaa_models.towers import DualEncoder
 from cgiaa_training.files import appearing
+from cgiaa_training.held_out import inputs
 from cgiaa_training.precision import Inputs, convert, outputs_of
 from cgiaa_training.run import Context
 from cgiaa_training.search import image_map
@@ -28,11 +31,11 @@ from cgiaa_cli.critique.decode import OnnxDecoder
 from cgiaa_cli.critique.judge import TextJudge
 from cgiaa_cli.critique.prompt import ATTRIBUTES, EOS, LEVELS
 from cgiaa_cli.critique.tokenizer import Tokenizer
-from cgiaa_cli.critique.writer import COPIES
+from cgiaa_cli.critique.writer import COPIES, POINTS
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.inference.words import MAP
 
-__all__ = ["PRECISIONS", "SEARCH", "Searched", "Seen", "carry_text", "export_text", "measure_text"]
+__all__ = ["PRECISIONS", "SEARCH", "Photos", "Seen", "carry_text", "export_text", "measure_text"]
 
 Array = NDArray[Any]
 PRECISIONS = ("fp32", "fp16", "int8-dynamic")
@@ -42,19 +45,40 @@ TEXTS = 60  # held-out ones that are measured on
 
 @dataclass(frozen=True)
 class Seen:
-    """Photos as the encoder reads them, and what it says of them: its output `embedding`, (N, F)."""
+    """Photos as an encoder reads them, and what it says of them: its output `embedding`, (N, F)."""
 
     batches: Sequence[Inputs]
     vectors: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Searched:
-    """Photos for the search by words: to fit its map on, to check it with, and those of `vlap`'s held-out pairs."""
+class Photos:
+    """What an encoder says of photos to fit maps on, and of those to check maps with: when it is first asked for.
 
-    known: Seen
-    checks: Seen
-    paired: Seen
+    Args:
+        encoder: encoder.onnx.
+    """
+
+    def __init__(self, encoder: bytes, known: Sequence[Inputs], checks: Sequence[Inputs]) -> None:
+        self._encoder, self._known, self._checks = encoder, known, checks
+
+    @cached_property
+    def known(self) -> Seen:
+        """The photos to fit on."""
+        if not self._known:
+            raise UsageError(
+                "experts that see photos need photos to export",
+                mend="name sets in export.reference or export.calibration",
+            )
+        return self.see(self._known)
+
+    @cached_property
+    def checks(self) -> Seen:
+        """The photos to check with."""
+        return self.see(self._checks)
+
+    def see(self, batches: Sequence[Inputs]) -> Seen:
+        """Photos of which there is at least one."""
+        return Seen(batches, outputs_of(self._encoder, batches)["embedding"])
 
 
 def _database_texts(context: Context) -> list[str]:
@@ -78,18 +102,20 @@ def _edges(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     return edges
 
 
-def export_text(context: Context, folder: Path, search: Searched | None = None) -> dict[str, Any]:
+def export_text(context: Context, folder: Path, photos: Photos) -> dict[str, Any]:
     """Networks, tokenizers and tables of the stages that the recipe has: `folder`/PRECISION, for each precision.
 
     Args:
-        search: what the search by words is made from; None: there is none.
+        photos: as the encoder of the bundle sees them.
 
     Returns:
         The bundle's section "text": `judge` (`context`: its most tokens; `edges`: see `_edges`), `experts`
-        (`attributes`), `search` (see `_export_search`); empty where there is none of them.
+        (`attributes`; where they see photos, what `_fit_map` says of where they see them), `search` (see
+        `_export_search`); empty where there is none of them.
 
     Raises:
         CgiaaError: such a stage is not done; ONNX Runtime differs from torch.
+        UsageError: there are no photos to fit on.
     """
     shutil.rmtree(folder, ignore_errors=True)
     whole = folder / "fp32"
@@ -114,8 +140,15 @@ def export_text(context: Context, folder: Path, search: Searched | None = None) 
         export_experts(trained, whole, weights="fp32")
         shutil.copyfile(context.folder("experts") / COPIES, whole / COPIES)
         section["experts"] = {"attributes": list(trained.networks)}
-    if search is not None:
-        section["search"] = _export_search(context, whole, search)
+        if any(network.mapper is not None for network in trained.networks.values()):
+            from cgiaa_training import vlap
+
+            context.results("vlap")
+            tower = vlap.load(context.out / "vlap" / "vlap.pt")
+            points = [_tower_points(tower, seen) for seen in (photos.known, photos.checks)]
+            section["experts"] |= _fit_map(whole / POINTS, photos, *points)[1]
+    if context.recipe.export.search:
+        section["search"] = _export_search(context, whole, photos)
     for precision in PRECISIONS[1:]:
         (folder / precision).mkdir()
         for path in whole.iterdir():
@@ -125,7 +158,7 @@ def export_text(context: Context, folder: Path, search: Searched | None = None) 
     return section
 
 
-def _export_search(context: Context, folder: Path, photos: Searched) -> dict[str, Any]:
+def _export_search(context: Context, folder: Path, photos: Photos) -> dict[str, Any]:
     """What reads the words, and search.npy (D, F + 1): W and b from the encoder's embedding to their space.
 
     Returns:
@@ -143,41 +176,31 @@ def _export_search(context: Context, folder: Path, photos: Searched) -> dict[str
     if kind == "words":
         table, basis = word_table(model, learnt.texts, context.recipe.export.search_dim)
     says = export_text_tower(model, folder, table=table)
-
-    def embed(seen: Seen) -> Array:
-        with torch.inference_mode():
-            parts = [model.encode_image(torch.from_numpy(batch["photo"])).numpy() for batch in seen.batches]
-        return np.concatenate(parts)
-
-    weight, bias = image_map(photos.known.vectors, embed(photos.known) @ basis.T)
-    _save_map(folder, weight, bias)
-
-    def placed(seen: Seen) -> Array:
-        return _unit(seen.vectors @ weight.T + bias)
-
-    cosines = (placed(photos.checks) * _unit(embed(photos.checks) @ basis.T)).sum(1)
+    points = [_tower_points(model, seen) @ basis.T for seen in (photos.known, photos.checks)]
+    matrix, near = _fit_map(folder / MAP, photos, *points)
+    paired = photos.see(inputs(held.photos))
     with torch.inference_mode():
         whole = model.encode_text(held.texts).numpy()
         said = whole if table is None else table(*model.text.tokens(held.texts)).numpy()
-    towers = recalls(embed(photos.paired), whole, held.photo)
+    towers = recalls(_tower_points(model, paired), whole, held.photo)
     return {
         "kind": kind,
         "dim": int(says["dim"]),
-        "cosine": round(float(cosines.mean()), 4),
-        "held_out": recalls(placed(photos.paired), said, held.photo),
+        "cosine": near["cosine"],
+        "held_out": recalls(_placed(matrix, paired.vectors), said, held.photo),
         "towers": {name: value for name, value in towers.items() if name.startswith("text_to_image")},
     }
 
 
-def carry_text(source: Bundle, folder: Path, known: Seen, checks: Seen) -> dict[str, Any]:
+def carry_text(source: Bundle, folder: Path, photos: Photos) -> dict[str, Any]:
     """The text parts of another bundle for a new encoder: `folder`/PRECISION, its own alone.
 
-    Texts are judged and written without a look at the encoder. The search by words has a map from its embedding, which
-    is fitted anew: to where the other bundle puts the photos of `known`.
+    The judge reads no photo. The search by words, and experts where they see photos, have a map from the encoder's
+    embedding, which is fitted anew: to where the other bundle puts the same photos.
 
     Returns:
-        That bundle's section "text", `from` (its name and version) added; of `search`, `cosine` is between where the
-        two maps put the photos of `checks`, mean.
+        That bundle's section "text", `from` (its name and version) added; `cosine` (and `blind`) of `search` and
+        `experts` is between where the two maps put the photos to check with, see `_fit_map`.
 
     Raises:
         UsageError: that bundle has no text parts.
@@ -192,24 +215,47 @@ def carry_text(source: Bundle, folder: Path, known: Seen, checks: Seen) -> dict[
     target = folder / section["precision"]
     shutil.copytree(source.folder / "text", target)
     section["from"] = f"{source.name} {source.version}"
+    theirs = Photos(source.encoder.read_bytes(), photos.known.batches, photos.checks.batches)
+
+    def refit(path: Path) -> dict[str, float]:
+        matrix = np.load(path)
+        return _fit_map(path, photos, *(_placed(matrix, seen.vectors) for seen in (theirs.known, theirs.checks)))[1]
+
     if "search" in section:
-        matrix = np.load(target / MAP)
-
-        def placed(photos: Seen) -> Array:
-            embedding = outputs_of(source.encoder.read_bytes(), photos.batches)["embedding"]
-            return _unit(embedding @ matrix[:, :-1].T + matrix[:, -1])
-
-        weight, bias = image_map(known.vectors, placed(known))
-        _save_map(target, weight, bias)
-        cosines = (_unit(checks.vectors @ weight.T + bias) * placed(checks)).sum(1)
         kept = {name: section["search"][name] for name in ("kind", "dim")}
-        section["search"] = {**kept, "cosine": round(float(cosines.mean()), 4)}
+        section["search"] = {**kept, "cosine": refit(target / MAP)["cosine"]}
+    if (target / POINTS).exists():
+        section["experts"] |= refit(target / POINTS)
     return section
 
 
-def _save_map(folder: Path, weight: Array, bias: Array) -> None:
-    with appearing(folder / MAP) as path, path.open("wb") as file:
-        np.save(file, np.concatenate([weight, bias[:, None]], 1).astype(np.float32))
+def _tower_points(model: DualEncoder, seen: Seen) -> Array:
+    """(N, D): where the image tower of `vlap` puts photos, squeezed whole into it as for the experts' training."""
+    with torch.inference_mode():
+        return np.concatenate([model.encode_image(torch.from_numpy(b["photo"])).numpy() for b in seen.batches])
+
+
+def _fit_map(path: Path, photos: Photos, known: Array, checks: Array) -> tuple[Array, dict[str, float]]:
+    """Write the map (D, F + 1), W and b, that takes embeddings of photos nearest to their points.
+
+    Args:
+        known, checks: (N, D) points of the photos to fit on, and of those to check with.
+
+    Returns:
+        The map, and how near it puts the photos to check with to their points, mean: `cosine`; `blind`: what the mean
+        point of all photos reaches, for in some spaces they all lie close together.
+    """
+    weight, bias = image_map(photos.known.vectors, known)
+    matrix = np.concatenate([weight, bias[:, None]], 1).astype(np.float32)
+    with appearing(path) as partial, partial.open("wb") as file:
+        np.save(file, matrix)
+    guesses = {"cosine": _placed(matrix, photos.checks.vectors), "blind": _unit(known.mean(0)[None])}
+    wanted = _unit(checks)
+    return matrix, {name: round(float((points * wanted).sum(1).mean()), 4) for name, points in guesses.items()}
+
+
+def _placed(matrix: Array, vectors: Array) -> Array:
+    return _unit(vectors @ matrix[:, :-1].T + matrix[:, -1])
 
 
 def _unit(vectors: Array) -> Array:

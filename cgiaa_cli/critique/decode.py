@@ -53,6 +53,9 @@ class OnnxDecoder:
         mapper: mapper.onnx, (B, D) `feature` -> `prefix`; None: a decoder that sees no photo.
         threads: of ONNX Runtime.
 
+    Attributes:
+        feature: D of what it is shown of a photo; 0: nothing.
+
     Raises:
         BundleError: a file cannot be loaded or is not such a network.
     """
@@ -66,18 +69,19 @@ class OnnxDecoder:
         if missing:
             raise BundleError(f"no input {', '.join(sorted(missing))}", path=escape(network), mend="export it again")
         self._past, self._width = shapes["past"], int(shapes["prefix"][2])
-
-    @property
-    def sees(self) -> bool:
-        """Whether it is shown the photo's embedding."""
-        return self._mapper is not None
+        self.feature = 0
+        if mapper is not None and self._mapper is not None:
+            found = {i.name: i.shape for i in self._mapper.get_inputs()}.get("feature", ())
+            if len(found) != 2 or not isinstance(found[1], int):
+                raise BundleError("no input feature of a fixed size", path=escape(mapper), mend="export it again")
+            self.feature = found[1]
 
     def prefix(self, features: Array | None, count: int) -> Array:
         """See `Decoder`. No features: a photo that is not known."""
         if self._mapper is None:
             return np.zeros((count, 0, self._width), np.float32)
         if features is None:
-            features = np.zeros((count, int(self._mapper.get_inputs()[0].shape[1])), np.float32)
+            features = np.zeros((count, self.feature), np.float32)
         found: Array = self._mapper.run(["prefix"], {"feature": features.astype(np.float32)})[0]
         return found
 
@@ -160,7 +164,7 @@ def write(
     """One candidate for each prompt, all in one batch; repeat a prompt for several.
 
     Args:
-        features: (N, D) photos' embeddings for a decoder that sees them.
+        features: (N, D) points of the photos for a decoder that sees them.
         seed: the same seed, prompts and decoder give the same texts.
     """
     asked = [[tokenizer.controls[token] for token in prompt.tokens()] for prompt in prompts]

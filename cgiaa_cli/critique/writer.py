@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cgiaa_cli.critique.claims import OWN, Claim, find_claims, merits, told
 from cgiaa_cli.critique.decode import Candidate, OnnxDecoder, Sampling, write
@@ -26,7 +27,10 @@ from cgiaa_cli.paths import escape
 
 __all__ = ["Writer", "load_writer"]
 
+Array = NDArray[Any]
 EXPERTS, COPIES = "experts.json", "copies.bin"
+POINTS = "experts.npy"
+"""Where experts see photos: W and b (D, F + 1) from the encoder's `embedding` to the space that they learned in."""
 
 
 # what experts are not told: read beside photos, more than half of what was measured was no leading line, and a frame
@@ -65,6 +69,7 @@ class Writer:
         plans: by attribute and level, see `prompt.choose_facts`.
         usual: by attribute, the nine tenths of the likelihood of what the decoder writes and the checks leave,
             ascending; a text below the `ODD`th is dropped.
+        place: from the encoder's embedding of a photo to what a decoder that sees photos is shown; None: none sees.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Writer:
         judge: TextJudge,
         verifier: Verifier,
         usual: Mapping[str, Sequence[float]],
+        place: Callable[[Array], Array] | None = None,
     ) -> None:
         self._decoders = decoders
         self._tokenizer = tokenizer
@@ -85,6 +91,7 @@ class Writer:
         self._judge = judge
         self._verifier = verifier
         self._least = {name: tenths[ODD - 1] for name, tenths in usual.items() if tenths}
+        self._place = place
 
     def write(
         self,
@@ -156,7 +163,9 @@ class Writer:
         for decoder in {id(d): d for d in self._decoders.values()}.values():
             names = [name for name in ATTRIBUTES if self._decoders[name] is decoder]
             asked = [prompt for name in names for prompt in prompts[name]]
-            features = np.repeat(scores.embedding.astype(np.float32)[None], len(asked), 0) if decoder.sees else None
+            features = None
+            if decoder.feature and self._place is not None:
+                features = np.repeat(self._place(scores.embedding)[None], len(asked), 0)
             texts = write(decoder, self._tokenizer, asked, Sampling(COOL), seed=seed, features=features)
             for name in names:
                 found[name], texts = texts[: len(prompts[name])], texts[len(prompts[name]) :]
@@ -225,4 +234,38 @@ def load_writer(folder: Path, judge: TextJudge, threads: int | None = None) -> W
         ) from error
     copies = Copies(folder / COPIES) if (folder / COPIES).exists() else None
     verifier = Verifier(common, copies, edges)
-    return Writer(decoders, Tokenizer(folder / "tokenizer.json"), plans, judge, verifier, usual)
+    sizes = {d.feature for d in opened.values() if d.feature}
+    place = _placing(folder / POINTS, sizes) if sizes else None
+    return Writer(decoders, Tokenizer(folder / "tokenizer.json"), plans, judge, verifier, usual, place)
+
+
+def _placing(path: Path, sizes: set[int]) -> Callable[[Array], Array]:
+    """The map in `path`: from an embedding (F,) to a point (D,) of length 1, as the experts were shown in training.
+
+    Args:
+        sizes: every D that a mapper takes.
+    """
+
+    def broken(why: object) -> BundleError:
+        return BundleError(
+            f"not where experts see photos ({why})",
+            path=escape(path),
+            mend="export the bundle again, or set export.experts = false in its recipe",
+        )
+
+    try:
+        matrix: Array = np.load(path, allow_pickle=False).astype(np.float32)
+        if matrix.ndim != 2 or not np.isfinite(matrix).all():
+            raise ValueError("not a matrix of numbers")
+    except (OSError, ValueError, EOFError) as error:
+        raise broken(error.strerror if isinstance(error, OSError) else error) from error
+    if sizes != {len(matrix)}:
+        raise broken(f"{len(matrix)} rows for a mapper of {', '.join(map(str, sorted(sizes)))} numbers")
+
+    def place(embedding: Array) -> Array:
+        if len(embedding) != matrix.shape[1] - 1:
+            raise broken(f"it is for embeddings of {matrix.shape[1] - 1} numbers, not {len(embedding)}")
+        point = matrix[:, :-1] @ embedding.astype(np.float32) + matrix[:, -1]
+        return np.asarray(point / max(float(np.linalg.norm(point)), 1e-9))
+
+    return place
