@@ -2,7 +2,8 @@
 
 The engine below is Lightning Fabric (docs/training.md says why): the same call runs on one CPU, on one GPU with
 bf16 or fp16, and on many GPUs and machines under `torchrun`. What is ours is what Fabric leaves open: the order of
-the photos, the schedule, checkpoints from which a killed run goes on to the same loss curve, and the NaN guard.
+the photos, the schedule, checkpoints from which a killed run goes on to the same loss curve, and the guards against
+what is not finite and what does not fit into memory or on the disk.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
+from cgiaa_training.engine import PRECISIONS, disk_full, engine, memory_guard
 from cgiaa_training.files import appearing
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -33,9 +35,7 @@ __all__ = ["LoopConfig", "Loss", "Run", "fit"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 M = TypeVar("M", bound=nn.Module)
-PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed",
-}  # fmt: skip
+LEAST_SCALE = 2.0**-16  # of the loss in fp16; it starts at 2**16
 Loss = Callable[[nn.Module, Any], "Tensor | tuple[Tensor, dict[str, float]]"]
 Groups = Callable[[M], "list[tuple[int, list[nn.Parameter]]]"]
 
@@ -129,6 +129,7 @@ class Run:
         folder: `log.csv` and `checkpoints/`; a run that was killed goes on from the last one.
         name: what the line of progress says.
         device: `auto`, `cpu` or `cuda`.
+        key: stands for the samples, e.g. a digest of them: a run does not go on with others.
     """
 
     folder: Path
@@ -136,6 +137,7 @@ class Run:
     seed: int = 0
     name: str = "train"
     device: str = "auto"
+    key: str = ""
 
 
 def fit(
@@ -162,12 +164,14 @@ def fit(
         step: replaces forward and backward of one batch; `loss` is then not called.
 
     Raises:
-        CgiaaError: the loss is not finite (the last checkpoint stays); a checkpoint was made with another
-            configuration, seed or number of samples.
+        CgiaaError: loss, gradient or weights are not finite (the last checkpoint stays); a checkpoint was made with
+            another configuration, seed, `run.key`, number of samples or of processes; memory or disk are full.
+        DeviceError: more processes than GPUs.
     """
-    state = _State(model, data, run, groups)
     with ExitStack() as stack:
-        progress = stack.enter_context(_progress(run.name, state.total, state.step))
+        stack.enter_context(memory_guard(run.name, run.folder))
+        state = _State(model, data, run, groups)
+        progress = stack.enter_context(_progress(run.name, state))
         try:
             for epoch in range(state.step // max(1, state.per_epoch), run.config.epochs):
                 if hasattr(data, "set_epoch"):
@@ -184,28 +188,20 @@ def fit(
                 state.save()
         except KeyboardInterrupt:
             if state.between_steps:
-                state.save()
+                state.write()  # without waiting for other processes, which are being interrupted, too
             raise
-    return state.finished()
+        return state.finished()
 
 
 class _State(Generic[M]):
     """State of one call of `fit`: all that a checkpoint holds, and where it stands."""
 
     def __init__(self, model: M, data: Samples[Any], run: Run, groups: Groups[M] | None) -> None:
-        from lightning_fabric import Fabric
-
         config = run.config
-        self.config, self.seed, self.folder = config, run.seed, run.folder
+        self.config, self.seed, self.folder, self.key = config, run.seed, run.folder, run.key
         self.count = len(data)
         torch.manual_seed(run.seed)
-        kind = run.device if run.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-        self.fabric = Fabric(
-            accelerator="cuda" if kind == "cuda" else "cpu",
-            devices="auto" if kind == "cuda" else 1,
-            precision=PRECISIONS[config.precision],
-        )
-        self.fabric.launch()
+        self.fabric = engine(run.device, config.precision)
         if config.channels_last:
             model.to(memory_format=torch.channels_last)
         self.plain = model
@@ -215,6 +211,7 @@ class _State(Generic[M]):
         self.model, self.optimiser = self.fabric.setup(compiled, optimiser)
         if self.average is not None:
             self.average.to(self.fabric.device)
+            self.average.load_state_dict(model.state_dict())  # of several processes all have the first one's by now
         self.batch = min(config.batch_size, max(1, self.count // self.fabric.world_size))
         self.per_epoch = max(1, self.count // (self.batch * self.fabric.world_size * config.accumulate))
         self.total = self.per_epoch * config.epochs
@@ -222,13 +219,13 @@ class _State(Generic[M]):
         self.checkpoints = run.folder / "checkpoints"
         self.step = self._resume()
         self.between_steps = True  # False while the weights are neither those before a step nor after it
-        self._random = _random_state()
+        self._random = _random_state(self.fabric.device)
 
     @property
     def _fingerprint(self) -> str:
         shape = [(k, tuple(v.shape)) for k, v in self.plain.state_dict().items()]
         settings = {k: v for k, v in asdict(self.config).items() if k not in ("save_every", "keep", "workers")}
-        text = json.dumps([settings, self.seed, self.count, self.fabric.world_size, shape])
+        text = json.dumps([settings, self.seed, self.key, self.count, shape])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def batches(self, epoch: int, first: int) -> list[list[int]]:
@@ -262,14 +259,13 @@ class _State(Generic[M]):
                     self.fabric.backward(value / self.config.accumulate)
             self._require_finite(value)
             values.append(float(value.detach()))
-        if self.config.clip:
-            self.fabric.clip_gradients(self.model, self.optimiser, max_norm=self.config.clip, error_if_nonfinite=False)
+        self._clip()
         self.between_steps = False
         self.optimiser.step()
         self.optimiser.zero_grad()
         self._update_average()
         self.step += 1
-        self._random = _random_state()
+        self._random = _random_state(self.fabric.device)
         self.between_steps = True
         return float(np.mean(values)), extra
 
@@ -282,12 +278,26 @@ class _State(Generic[M]):
         for group, base in zip(self.optimiser.param_groups, self.base_rates, strict=True):
             group["lr"] = base * share
 
-    def _require_finite(self, value: Tensor) -> None:
+    def _clip(self) -> None:
+        """Clip the gradient, which must be finite."""
+        # without a limit the norm is computed all the same: one bad step would spoil all weights
+        norm = self.fabric.clip_gradients(
+            self.model, self.optimiser, max_norm=self.config.clip or math.inf, error_if_nonfinite=False
+        )
+        assert norm is not None
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        if scaler is None:
+            self._require_finite(norm, "the gradient")
+        elif scaler.get_scale() < LEAST_SCALE:
+            # in fp16 a step that overflows is left out and the scale halved; so often, it is no overflow
+            self._require_finite(torch.tensor(math.nan), "the gradient")
+
+    def _require_finite(self, value: Tensor, what: str = "the loss") -> None:
         if not torch.isfinite(value).all():
             raise CgiaaError(
-                f"the loss is not finite at step {self.step}",
+                f"{what} is not finite at step {self.step}",
                 path=escape(self.folder),
-                mend="lower loop.rate or use loop.precision fp32; the run goes on from the last checkpoint",
+                mend="lower loop.rate or use loop.precision fp32, and delete this folder to begin anew",
             )
 
     def _update_average(self) -> None:
@@ -337,7 +347,7 @@ class _State(Generic[M]):
     def _forget_after(self, step: int) -> None:
         """Drop the lines of log.csv that a killed run wrote after its last checkpoint: they will come again."""
         path = self.folder / "log.csv"
-        if not path.exists():
+        if not (self.fabric.is_global_zero and path.exists()):
             return
         with path.open(newline="") as file:
             head, *rows = list(csv.reader(file)) or [[]]
@@ -347,47 +357,73 @@ class _State(Generic[M]):
     # --- checkpoints ---------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint, whole or not at all, and drop the oldest beyond `keep`."""
-        if self.fabric.is_global_zero:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            state = {
-                "fingerprint": self._fingerprint,
-                "step": self.step,
-                "model": self.plain.state_dict(),
-                "average": self.average.state_dict() if self.average is not None else None,
-                "optimiser": self.optimiser.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-                "random": self._random,
-            }
-            with appearing(self.checkpoints / f"{self.step:08}.pt") as partial:
-                torch.save(state, partial)
-            for old in self._saved()[: -self.config.keep]:
-                old.unlink()
+        """Write a checkpoint; every process waits until it is there."""
+        self.write()
         self.fabric.barrier()
+
+    def write(self) -> None:
+        """Write a checkpoint of finite weights, whole or not at all, and drop the oldest beyond `keep`."""
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"]:
+                self._require_finite(parameter, "a weight")
+        if not self.fabric.is_global_zero:
+            return
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        state = {
+            "fingerprint": self._fingerprint,
+            "processes": self.fabric.world_size,
+            "step": self.step,
+            "model": self.plain.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "optimiser": self.optimiser.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "random": self._random,
+        }
+        path = self.checkpoints / f"{self.step:08}.pt"
+        try:
+            with appearing(path) as partial:
+                torch.save(state, partial)
+        except (OSError, RuntimeError) as error:
+            if not disk_full(error):
+                raise
+            raise CgiaaError(
+                "the checkpoint cannot be written, the disk is full",
+                path=escape(path),
+                mend="free some space and run the same command again",
+            ) from error
+        for old in self._saved()[: -self.config.keep]:
+            old.unlink()
 
     def _saved(self) -> list[Path]:
         return sorted(self.checkpoints.glob("[0-9]*.pt"))
 
     def _resume(self) -> int:
         saved = self._saved()
-        if not saved:
+        last = self.fabric.broadcast(saved[-1] if saved else None)  # else the processes might start at other steps
+        if last is None:
             self._forget_after(0)
             return 0
-        state = torch.load(saved[-1], map_location="cpu", weights_only=True)
+        if not last.exists():
+            cause = "the first process has this checkpoint, another one cannot see it"
+            raise CgiaaError(cause, path=escape(last), mend="name an --out that all machines share")
+        state = torch.load(last, map_location="cpu", weights_only=True)
+        anew = "delete the stage's folder to begin anew"
         if state["fingerprint"] != self._fingerprint:
-            raise CgiaaError(
-                "this checkpoint was made with another recipe, seed or data",
-                path=escape(saved[-1]),
-                mend="use another --out, or delete the stage's folder to begin anew",
-            )
+            cause = "this checkpoint was made with another recipe, seed or data"
+            raise CgiaaError(cause, path=escape(last), mend=f"use another --out, or {anew}")
+        before, now = state["processes"], self.fabric.world_size
+        if before != now:
+            cause = f"this checkpoint was made by {before} process(es), now there are {now}"
+            raise CgiaaError(cause, path=escape(last), mend=f"start {before}, or {anew}")
         self.plain.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-        torch.set_rng_state(state["random"][0])
-        if state["random"][1]:
-            torch.cuda.set_rng_state_all(state["random"][1])
+        cpu, gpu = state["random"]
+        torch.set_rng_state(cpu)
+        if gpu is not None and self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(gpu, self.fabric.device)
         self._forget_after(state["step"])
         return int(state["step"])
 
@@ -397,9 +433,9 @@ class _State(Generic[M]):
         return kept.to("cpu").eval()
 
 
-def _random_state() -> tuple[Tensor, list[Tensor]]:
-    """Of the CPU and of every GPU."""
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+def _random_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Of the CPU and of this process's GPU."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
 def _parameter_groups(model: M, groups: Groups[M] | None, config: LoopConfig) -> list[dict[str, Any]]:
@@ -431,15 +467,15 @@ def _loader(
 class _progress:
     """Loss and time left on stderr, if that is a terminal."""
 
-    def __init__(self, name: str, total: int, done: int) -> None:
+    def __init__(self, name: str, state: _State[Any]) -> None:
         self._bar: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and state.fabric.is_global_zero:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"))
             self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(name, total=total, completed=done, loss="")
+            self._task = self._bar.add_task(name, total=state.total, completed=state.step, loss="")
 
     def __enter__(self) -> Callable[[int, float], None]:
         if self._bar is not None:
