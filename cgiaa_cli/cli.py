@@ -25,6 +25,7 @@ __all__ = ["app", "main", "run"]
 
 INTERRUPTED = 130
 KEPT = "interrupted; what was finished is kept"
+MEMORY_FULL = ("out of memory", "allocate memory")  # torch and ONNX Runtime have no class that could be named here
 BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for any tool whose reader went away
 
 # name: (module below cgiaa_cli.commands, what to take from it, line in `cgiaa --help`)
@@ -212,6 +213,9 @@ def _fail(error: BaseException, debug: bool) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         _say(f"{where}the disk is full; free some space and run the same command again")
+        return 2
+    if isinstance(error, MemoryError) or any(words in str(error) for words in MEMORY_FULL):
+        _say("memory is full; close other programs, or ask for less at once")
         return 2
     what = " ".join(f"{type(error).__name__}: {error}".split())
     _say(f"internal error: {what}; run again with --debug")
