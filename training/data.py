@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from cgiaa_training.manifest import DataSet, load_set
+from cgiaa_training.manifest import DataSet, load_set, read_image
+from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 from PIL import Image
 
+from cgiaa_cli.errors import CgiaaError, PhotoError
 from cgiaa_cli.imaging.decode import VIEW_LONG_SIDE, Photo, decode
+from cgiaa_cli.paths import escape
 
 __all__ = [
     "DATA",
@@ -25,11 +32,16 @@ __all__ = [
     "load_photo",
     "photo_from_array",
     "rated",
-    "unrated",
+    "read_photo",
+    "stamps",
 ]
 
 Edit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-Job = tuple[Path, Edit | None]  # a photo, and what is done to its pixels first
+Place = Path | str
+"""Of a photo: a path, or an address for `manifest.read_image`, which as a Path would lose a slash."""
+Job = tuple[Place, Edit | None]  # a photo, and what is done to its pixels first
+
+MEND = "put it back or leave its row out; cgiaa train data check names all such photos"
 
 DATA = [
     {"name": "BIQ2021 (sample)", "licence": "none stated", "use": "technical quality (train split)"},
@@ -67,11 +79,6 @@ def rated(root: Path, name: str) -> tuple[list[Path], NDArray[np.float64], list[
     label = next(iter(found.description.labels))
     rows = [dict(sample.extra) for sample in found.samples]
     return _paths(found), np.array([sample.labels[label] for sample in found.samples]), rows
-
-
-def unrated(root: Path, name: str) -> list[Path]:
-    """All photos of a set without ratings, sorted. Raises CgiaaError when there are none."""
-    return _paths(load_set(str(root / name / "images"), root))
 
 
 def crops(root: Path) -> tuple[list[Path], list[dict[str, Any]], list[Crop]]:
@@ -116,9 +123,71 @@ def iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def load_photo(job: Job) -> Photo:
-    """The decoded photo of a job, edited where the job says so."""
-    photo = decode(job[0].read_bytes())
+    """The decoded photo of a job, edited where the job says so. Raises as `read_photo` does."""
+    photo = read_photo(job[0])
     return photo if job[1] is None else photo_from_array(job[1](photo.view))
+
+
+def read_photo(place: Place) -> Photo:
+    """A decoded photo, wherever it lies.
+
+    Raises:
+        CgiaaError: it is missing or damaged. No PhotoError, which is about one of many that go on: training stops.
+    """
+    name = str(place)
+    with _named(place):
+        inner = name.partition("::")[0] if "://" in name else name  # the member of a shard, not the shard
+        return decode(read_image(name), suffix=PurePosixPath(inner).suffix)
+
+
+def stamps(jobs: Sequence[Job]) -> list[list[str]]:
+    """What tells these photos, as they are now and are to be edited, from any others; for `files.key_of`.
+
+    Raises:
+        CgiaaError: one is missing.
+    """
+    files = {_file(place): place for place, _ in jobs}
+    with ThreadPoolExecutor(16) as pool:  # a store that is far away takes its time to answer
+        known = dict(zip(files, pool.map(_stamp, files, files.values()), strict=True))
+    return [[str(place), known[_file(place)], *_told(edit)] for place, edit in jobs]
+
+
+def _file(place: Place) -> str:
+    """The file that a photo is in: of a shard's member, the shard."""
+    name = str(place)
+    return name.rpartition("::")[2] if name.startswith("tar://") else name
+
+
+def _stamp(file: str, place: Place) -> str:
+    with _named(place):
+        if "://" in file:
+            filesystem, path = url_to_fs(file)
+            return str(filesystem.ukey(path))
+        found = os.stat(file)
+        return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _told(edit: Edit | None) -> tuple[str, str]:
+    """What an edit is by its fields, where it has any, and by what it does: its code may change under the same name."""
+    if edit is None:
+        return "", ""
+    probe = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)
+    return repr(edit) if is_dataclass(edit) else "", hashlib.sha256(edit(probe).tobytes()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _named(place: Place) -> Iterator[None]:
+    """Errors of reading a photo, with its name."""
+    try:
+        yield
+    except PhotoError as error:
+        mend = error.mend if error.kind == "extra" else MEND  # else a package is missing, not the photo
+        raise CgiaaError(error.cause, path=escape(place), mend=mend) from error
+    except FileNotFoundError as error:
+        raise CgiaaError("no such photo", path=escape(place), mend=MEND) from error
+    except Exception as error:  # an OSError of a file; each kind of store has its own
+        cause = getattr(error, "strerror", None) or error
+        raise CgiaaError(f"cannot be read ({cause})", path=escape(place), mend=MEND) from error
 
 
 def photo_from_array(rgb: NDArray[np.uint8]) -> Photo:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cgiaa_training.data import read_photo
 from cgiaa_training.evaluate import QUANTITIES
-from cgiaa_training.manifest import Sample, load_set, read_image
+from cgiaa_training.manifest import Sample, load_set
 from cgiaa_training.precision import Inputs
 from numpy.typing import NDArray
 
-from cgiaa_cli.errors import CgiaaError, PhotoError
-from cgiaa_cli.imaging.decode import decode
+from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.imaging.preprocess import batch, prepare
-from cgiaa_cli.paths import escape
 
 __all__ = ["Check", "calibration", "check", "held_out", "inputs", "together"]
 
@@ -37,7 +36,7 @@ class Check:
     ratings: dict[tuple[str, str], Array]
 
 
-def held_out(name: str, data: Path) -> list[Sample]:
+def held_out(name: str, data: Path | str) -> list[Sample]:
     """The rated photos of a set's test split; of a set without one, all. Raises CgiaaError when there are none."""
     found = load_set(name, data)
     chosen = [s for s in found.of("test") or found.samples if s.image and set(s.labels) & set(QUANTITIES)]
@@ -48,7 +47,7 @@ def held_out(name: str, data: Path) -> list[Sample]:
     return chosen
 
 
-def check(name: str, data: Path, most: int, learned: Collection[str] = ()) -> Check:
+def check(name: str, data: Path | str, most: int, learned: Collection[str] = ()) -> Check:
     """At most `most` held-out photos of a set, always the same.
 
     Args:
@@ -76,7 +75,7 @@ def together(checks: Sequence[Check]) -> Check:
     return Check([b for one in checks for b in one.batches], ratings)
 
 
-def calibration(name: str, data: Path, most: int) -> list[Inputs]:
+def calibration(name: str, data: Path | str, most: int) -> list[Inputs]:
     """At most `most` photos of a set that are not held out. Raises CgiaaError when there are none."""
     photos = [s for s in load_set(name, data).samples if s.image and s.split != "test"]
     if not photos:
@@ -86,15 +85,6 @@ def calibration(name: str, data: Path, most: int) -> list[Inputs]:
 
 
 def inputs(places: Sequence[str]) -> list[Inputs]:
-    """What the network reads of photos, in batches. Raises PhotoError or CgiaaError where one cannot be read."""
-    ready = []
-    for place in places:
-        try:
-            ready.append(prepare(decode(read_image(place), suffix=Path(place).suffix)))
-        except PhotoError as error:
-            raise PhotoError(error.kind, error.cause, path=escape(place), mend=error.mend) from error
-        except OSError as error:
-            raise CgiaaError(
-                error.strerror or "cannot be read", path=escape(place), mend="put the photo back, or correct the labels"
-            ) from error
+    """What the network reads of photos, in batches. Raises CgiaaError where one is missing or damaged."""
+    ready = [prepare(read_photo(place)) for place in places]
     return [batch(ready[i : i + BATCH]) for i in range(0, len(ready), BATCH)]
