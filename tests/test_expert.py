@@ -264,7 +264,10 @@ def recipe(**values: object) -> SimpleNamespace:
         width=32, heads=2, layers=2, vocabulary=500, context=48, repeat=1, common=2, samples=24, dropout=0.0, loop=loop
     )
     config = ExpertsConfig(**{**config.__dict__, **values})  # type: ignore[arg-type]
-    return SimpleNamespace(experts=config, seed=0, name="small", stages=("attributes", "experts"), fingerprint=str)
+    return SimpleNamespace(
+        experts=config, vlap=SimpleNamespace(resize="squeeze"), seed=0, name="small",
+        stages=("attributes", "experts"), fingerprint=lambda stage, **_: stage,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from cgiaa_training.vlap import VlapConfig
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from cgiaa_cli.errors import CgiaaError, PhotoError, UsageError
+from cgiaa_cli.errors import CgiaaError, UsageError
 
 WORDS = {"dark": 0, "underexposed": 0, "blown": 1, "overexposed": 1, "grey": 2, "vivid": 3, "tilted": 4, "centre": 5}
 LOOP = LoopConfig(epochs=30, batch_size=32, rate=3e-3, save_every=1000)
@@ -185,9 +185,12 @@ def test_a_set_with_means_only_and_no_split_gets_both(data: Path, tmp_path: Path
 
 def test_a_broken_photo_is_named(data: Path, tmp_path: Path, written: list[str]) -> None:
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    (tmp_path / "mine.csv").write_text("photo,score\na.jpg,5\n")
+    (tmp_path / "mine.csv").write_text(f"photo,score\na.jpg,5\n{data}/photos/00000.jpg,5\n")
     where = context(data, tmp_path / "run", rated=(str(tmp_path / "mine.csv"),), critiques="")
-    with pytest.raises(PhotoError, match=r"a\.jpg: "):
+    with pytest.raises(CgiaaError, match=r"a\.jpg: .*; put it back or leave its row out"):
+        run(where)
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(CgiaaError, match=r"a\.jpg: no such photo; put it back or leave its row out"):
         run(where)
 
 

@@ -221,7 +221,7 @@ def test_tuning_resumes_to_the_same_weights_and_leaves_the_stem(student: Student
 def test_cached_features_are_those_of_the_network(student: Student, data: Path, tmp_path: Path) -> None:
     jobs = [(path, None) for path in rated(data, "oasis_scenes")[0]]
     frozen = features_of.Frozen(student.towers)
-    stems, rest = frozen.extract(jobs, tmp_path / "f" / "a", mirror=True, say=lambda _: None)
+    stems, rest = frozen.extract(jobs, tmp_path / "f", "a", mirror=True, say=lambda _: None)
     inputs = batch([prepare(load_photo(job)) for job in jobs])
     tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
     with torch.inference_mode():
@@ -237,7 +237,7 @@ def test_cached_features_are_those_of_the_network(student: Student, data: Path, 
         raise AssertionError("computed again")
 
     frozen._run = broken
-    assert np.array_equal(frozen.extract(jobs, tmp_path / "f" / "a", mirror=True)[1], rest)
+    assert np.array_equal(frozen.extract(jobs, tmp_path / "f", "a", mirror=True)[1], rest)
     judge = torch.from_numpy(rest[:, EARLY:][:, :JUDGE])
     small = torch.nn.functional.interpolate(
         tensors["photo"].permute(0, 3, 1, 2).float() / 127.5 - 1, size=(192, 192), mode="bilinear", align_corners=False

@@ -29,7 +29,7 @@ from cgiaa_training.crops import FEWEST, LOOP, learn_crops
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
-from cgiaa_training.files import appearing
+from cgiaa_training.files import appearing, plain_name
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
 from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.manifest import Sample, load_set
@@ -44,6 +44,7 @@ from sklearn.decomposition import PCA
 
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.inference.scores import ATTRIBUTES
+from cgiaa_cli.paths import escape
 
 __all__ = ["DistillConfig", "distill", "plan", "run"]
 
@@ -166,7 +167,7 @@ class _Set:
 
     @property
     def jobs(self) -> list[Job]:
-        return [(Path(str(s.image)), None) for s in self.samples]
+        return [(str(s.image), None) for s in self.samples]
 
     def labels(self, name: str, low: float = 0, high: float = 1) -> Array:
         """Ratings of the photos to learn from, brought to `low`..`high`; NaN elsewhere."""
@@ -189,12 +190,29 @@ def _load(config: DistillConfig, context: Context) -> list[_Set]:
         unique = {s.image: s for s in reversed(samples)}  # a photo with several captions is one photo
         ranges = {label: limits for label, limits in one.description.labels.items()}
         found.append(_Set(name, list(reversed(unique.values())), ranges))
-    if not any(np.isfinite(part.labels("score")).any() for part in found):
-        raise UsageError("no set has a score to learn", mend="name one in distill.rated")
+    _require_labels(config, found)
     if config.language.asked and not any(_captions(config, found)):
         named = ", ".join(config.language.captions)
         raise UsageError(f"no photo of {named} has a text", mend="name other sets in distill.language.captions")
     return found
+
+
+def _require_labels(config: DistillConfig, sets: Sequence[_Set]) -> None:
+    """Raise UsageError where a rated set has nothing to learn from, or none has a score."""
+    known = f"score, technical, complexity, {', '.join(ATTRIBUTES[:-1])} or {ATTRIBUTES[-1]}"
+    for part in sets:
+        if part.name in config.rated and not {*LABELS, *ATTRIBUTES} & set(part.ranges):
+            raise UsageError(
+                f"no label to learn; it has {', '.join(part.ranges) or 'none'}",
+                path=escape(part.name),
+                mend=f"call the column of ratings {known}, or leave the set out of distill.rated",
+            )
+    if not any(np.isfinite(part.labels("score")).any() for part in sets):
+        labels = ", ".join(dict.fromkeys(label for part in sets for label in part.ranges)) or "none"
+        raise UsageError(
+            f"no photo to learn from (split train, or no split) has a score; the sets' labels are {labels}",
+            mend="call a column score, or name a set that has one in distill.rated",
+        )
 
 
 def _captions(config: DistillConfig, sets: Sequence[_Set]) -> list[str | None]:
@@ -269,7 +287,7 @@ class _Distilling:
     # --- what the towers see -------------------------------------------------------------------------------------
 
     def _seen(self, name: str, jobs: Sequence[Job], *, mirror: bool = False) -> tuple[Array, Array]:
-        return self.frozen.extract(jobs, self.folder / "features" / name, mirror=mirror, say=self.context.say)
+        return self.frozen.extract(jobs, self.folder / "features", name, mirror=mirror, say=self.context.say)
 
     def _whole(self, stems: Sequence[Array], rest: Sequence[Array]) -> Array:
         """(N, FEATURES) as the towers are now."""
@@ -303,7 +321,7 @@ class _Distilling:
             trunk = load_teacher()
             folder = self.folder / "features"
             trunks = [
-                extract_teacher(trunk, part.jobs, folder / f"teacher-{part.name}.npy", self.context.say)
+                extract_teacher(trunk, part.jobs, folder, f"teacher-{part.name}", self.context.say)
                 for part in self.sets
             ]
             parts.append(columns(np.concatenate(trunks)))
@@ -331,7 +349,8 @@ class _Distilling:
         found = []
         for part in self.sets:
             self.context.say(f"distill: MAP judges {len(part.samples)} photos of {part.name}")
-            found.append(fusion.predict(self.context, [str(s.image) for s in part.samples], f"distill-{part.name}"))
+            images, name = [str(s.image) for s in part.samples], f"distill-{plain_name(part.name)}"
+            found.append(fusion.predict(self.context, images, name))
         return np.concatenate(found)
 
     # --- evidence of single attributes ---------------------------------------------------------------------------
@@ -350,7 +369,7 @@ class _Distilling:
         unrated = [i for i, (name, _) in enumerate(every) if name in self.config.photos]
         scored = [i for i, (_, s) in enumerate(every) if "score" in s.labels and s.split in LEARNED]
         rows = sorted({*scored, *unrated[: self.config.damaged]})
-        return rows, [(Path(str(every[i][1].image)), None) for i in rows]
+        return rows, [(str(every[i][1].image), None) for i in rows]
 
     def _of(self, name: str, jobs: Sequence[Job]) -> Array:
         stems, rest = self._seen(name, jobs)
@@ -378,7 +397,7 @@ class _Distilling:
                 clear = [c for c in clear if abs(c[2] - 0.5) > CLEAR and sample.split in LEARNED]
                 best = tuple(sample.extra["best_crop_xywh"])
                 for a, b, votes in clear[: self.config.pairs]:
-                    jobs += [(Path(str(sample.image)), CropEdit(box)) for box in (a, b)]
+                    jobs += [(str(sample.image), CropEdit(box)) for box in (a, b)]
                     preference.append(votes - 0.5 + iou(a, best) - iou(b, best))
         return jobs, preference
 

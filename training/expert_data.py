@@ -105,24 +105,17 @@ def make_plans(units: Sequence[Unit], most: int = 60) -> dict[str, list[list[tup
 
 def features_of(context: Context, units: Sequence[Unit]) -> Array:
     """(N, D) points of the shared space: of the photo where there is one, else of the text (CapDec)."""
-    from cgiaa_training import vlap
-    from cgiaa_training.manifest import read_image
-    from PIL import Image
-
-    from cgiaa_cli.imaging.decode import decode
+    from cgiaa_training import features, vlap
 
     context.results("vlap")
     model = vlap.load(context.out / "vlap" / "vlap.pt").to(context.device)
-    height, width = model.image.size
     points = np.zeros((len(units), model.dim), np.float32)
+    images = sorted({u.source.image for u in units if u.source.image})
+    of_image: dict[str, Array] = {}
+    if images:
+        seen = features.points(model, images, context.recipe.vlap.resize, context.device)
+        of_image = dict(zip(images, seen, strict=True))
     with torch.inference_mode():
-        images = sorted({u.source.image for u in units if u.source.image})
-        of_image: dict[str, Array] = {}
-        for start in range(0, len(images), 32):
-            part = images[start : start + 32]
-            views = [Image.fromarray(decode(read_image(i)).view).resize((width, height)) for i in part]
-            pixels = torch.from_numpy(np.stack([np.asarray(v) for v in views])).to(context.device)
-            of_image |= dict(zip(part, model.encode_image(pixels).float().cpu().numpy(), strict=True))
         texts = [i for i, u in enumerate(units) if not u.source.image]
         for start in range(0, len(texts), 64):
             chosen = texts[start : start + 64]

@@ -1,33 +1,39 @@
 """Features of the frozen towers for every training photo, computed once and kept in one file a set.
 
-Interrupting is harmless: a file is written when it is whole and found again the next time. ONNX Runtime computes
-them, on a CPU in a third of torch's time.
+Interrupting is harmless: a file is written when it is whole and found again the next time. Its name changes with the
+photos (which, in what order, how large and how old), their edits, the preprocessing and the weights. ONNX Runtime
+computes them, on a CPU in a third of torch's time.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from cgiaa_models.student import Towers
-from cgiaa_training.data import Job, load_photo
-from cgiaa_training.files import appearing
+from cgiaa_models.student import FEATURES, LATE, Towers
+from cgiaa_models.towers import DualEncoder
+from cgiaa_training.data import Job, Place, load_photo, read_photo, stamps
+from cgiaa_training.files import appearing, key_of, plain_name, require_space, reserve
+from cgiaa_training.pairs import view_of
 from numpy.typing import NDArray
 from PIL import Image
 
-from cgiaa_cli.imaging.preprocess import SIZE, TILE, TILES, batch, prepare
+from cgiaa_cli.imaging.preprocess import SIZE, TILE, TILES, batch, prepare, preprocess_hash
 from cgiaa_cli.inference.engine import import_onnxruntime
 
-__all__ = ["Frozen", "extract_teacher", "late_features"]
+__all__ = ["Frozen", "extract_teacher", "late_features", "points"]
 
 Array = NDArray[Any]
 Say = Callable[[str], None]
+T = TypeVar("T")
 TEACHER_SIZE = 224
 BATCH = 16
 STEM = (120, 15, 15)
@@ -50,38 +56,50 @@ class Frozen:
 
     def __init__(self, towers: Towers) -> None:
         self.towers = towers
+        self._weights = _digest(towers)  # now: what learns later is no part of what is kept
         self._run: Any = None
 
     def extract(
-        self, jobs: Sequence[Job], out: Path, *, mirror: bool = False, say: Say = print
+        self, jobs: Sequence[Job], folder: Path, name: str, *, mirror: bool = False, say: Say = print
     ) -> tuple[NDArray[np.float16], Array]:
         """Features of N photos, some of them edited.
 
         Args:
-            out: a path without a suffix; results are cached beside it.
+            folder, name: where results are kept, and what of; a name may be a path or an address, and stays in it.
             mirror: give the stem of every photo's mirror image, too.
 
         Returns:
             Stems (N, 1 or 2, 120, 15, 15), mapped into memory and not read, since they can be larger than that;
             and the features that follow those of `late_features` (N, FEATURES - LATE), float32.
+
+        Raises:
+            CgiaaError: a photo is missing or damaged, or the disk has no room.
         """
-        stems, seen = out.with_name(f"{out.name}.stem.npy"), out.with_name(f"{out.name}.npy")
+        key = key_of([stamps(jobs), preprocess_hash(), self._weights, mirror])
+        stems, seen = (folder / f"{plain_name(name)}-{key}{suffix}" for suffix in (".stem.npy", ".npy"))
         if not (stems.exists() and seen.exists()):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            rows = []
-            with appearing(stems) as partial:
-                written = np.lib.format.open_memmap(partial, "w+", np.float16, (len(jobs), 1 + mirror, *STEM))
-                for start, part in _batched(jobs):
-                    with ThreadPoolExecutor(os.cpu_count()) as pool:
-                        inputs = batch(list(pool.map(lambda job: prepare(load_photo(job)), part)))
-                    views, found = self._look(inputs, mirror)
-                    written[start : start + len(part)] = views
-                    rows.append(np.concatenate([found, inputs["measures"]], 1))
-                    if start // BATCH % 8 == 0:
-                        say(f"{out.name}: {start}/{len(jobs)}")
-                written.flush()
-            _save(seen, np.concatenate(rows).astype(np.float32))
+            self._write(jobs, stems, seen, name, mirror, say)
         return np.load(stems, mmap_mode="r"), np.load(seen)
+
+    def _write(self, jobs: Sequence[Job], stems: Path, seen: Path, name: str, mirror: bool, say: Say) -> None:
+        shape = (len(jobs), 1 + mirror, *STEM)
+        size, what = 2 * math.prod(shape), f"keeping what the towers see of {name}"
+        require_space(stems.parent, size + 4 * len(jobs) * (FEATURES - LATE), what)
+        rows = []
+        # written and not mapped: a full disk kills a process that writes through a map
+        with appearing(stems) as partial, partial.open("wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            reserve(file, stems.parent, file.tell() + size, what)
+            for start, part in _batched(jobs, BATCH):
+                with ThreadPoolExecutor(os.cpu_count()) as pool:
+                    inputs = batch(list(pool.map(lambda job: prepare(load_photo(job)), part)))
+                views, found = self._look(inputs, mirror)
+                file.write(views.astype("<f2").tobytes())
+                rows.append(np.concatenate([found, inputs["measures"]], 1))
+                if start // BATCH % 8 == 0:
+                    say(f"{name}: {start}/{len(jobs)}")
+        _save(seen, np.concatenate(rows).astype(np.float32))
 
     def _look(self, inputs: Mapping[str, Array], mirror: bool) -> tuple[Array, Array]:
         if self._run is None:
@@ -104,22 +122,44 @@ def late_features(towers: Towers, stems: Array, batch_size: int = 64) -> NDArray
     return np.concatenate(found)
 
 
-def extract_teacher(trunk: torch.nn.Module, jobs: Sequence[Job], out: Path, say: Say = print) -> Array:
-    """The teacher's features (N, 2048) of whole photos squeezed to 224 px, cached in `out` (.npy)."""
+def extract_teacher(
+    trunk: torch.nn.Module, jobs: Sequence[Job], folder: Path, name: str, say: Say = print
+) -> NDArray[np.float32]:
+    """The teacher's features (N, 2048) of whole photos squeezed to 224 px; kept, and raises, as `Frozen.extract`."""
+    key = key_of([stamps(jobs), TEACHER_SIZE, _digest(trunk)])
+    out = folder / f"{plain_name(name)}-{key}.npy"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         look = _session(_Unit(trunk), {"photo": (TEACHER_SIZE, TEACHER_SIZE, 3)})
         found = []
-        for start, part in _batched(jobs):
+        for start, part in _batched(jobs, BATCH):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 views = [Image.fromarray(photo.view) for photo in pool.map(load_photo, part)]
             size = (TEACHER_SIZE, TEACHER_SIZE)
             small = np.stack([np.asarray(v.resize(size, Image.Resampling.BILINEAR)) for v in views])
             found += look(["seen"], {"photo": small})
             if start // BATCH % 8 == 0:
-                say(f"{out.name}: {start}/{len(jobs)}")
+                say(f"{name}: {start}/{len(jobs)}")
         _save(out, np.concatenate(found).astype(np.float16))
     return np.asarray(np.load(out), np.float32)
+
+
+def points(model: DualEncoder, places: Sequence[Place], resize: str, device: str) -> Array:
+    """(N, D) points of whole photos in the space of the stage `vlap`; `resize` as it was there, see `VlapConfig`.
+
+    Raises:
+        CgiaaError: a photo is missing or damaged.
+    """
+
+    def view(place: Place) -> Array:
+        return view_of(read_photo(place).view, model.image.size, resize, (0, 0, 1, 1, False))
+
+    found = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
+        for _, part in _batched(places, 2 * BATCH):
+            pixels = torch.from_numpy(np.stack(list(pool.map(view, part))))
+            found.append(model.encode_image(pixels.to(device)).float().cpu().numpy())
+    return np.concatenate(found)
 
 
 class _Unit(torch.nn.Module):
@@ -167,6 +207,14 @@ def _save(path: Path, values: Array) -> None:
         np.save(file, values)
 
 
-def _batched(items: Sequence[Job]) -> Iterator[tuple[int, Sequence[Job]]]:
-    for start in range(0, len(items), BATCH):
-        yield start, items[start : start + BATCH]
+def _digest(network: torch.nn.Module) -> str:
+    """Tells weights from others."""
+    digest = hashlib.sha256()
+    for name, values in network.state_dict().items():
+        digest.update(name.encode() + values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _batched(items: Sequence[T], size: int) -> Iterator[tuple[int, Sequence[T]]]:
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]

@@ -1,17 +1,24 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, what they are called, and whether there is room for them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
+import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
-__all__ = ["appearing", "require_space"]
+__all__ = ["appearing", "key_of", "plain_name", "require_space", "reserve"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -27,13 +34,41 @@ def appearing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def key_of(parts: Any) -> str:
+    """Sixteen hex digits that change with `parts` (anything JSON holds): in a file's name, they tell what it is of."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def plain_name(name: str) -> str:
+    """A name, a path or an address as a file may be called that stays in its folder."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[-80:]
+
+
 def require_space(folder: Path, needed: int, what: str) -> None:
     """Raise CgiaaError when the disk of `folder` has fewer than `needed` bytes free for `what`."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise CgiaaError(
-            f"{what} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            path=escape(folder),
-            mend="free some space or name another --out",
-        )
+        raise _full(folder, needed, f"{what} needs {_size(needed)}, {_size(free)} are free")
+
+
+def reserve(file: BinaryIO, folder: Path, needed: int, what: str) -> None:
+    """Give an open file its `needed` bytes of the disk now, where the system can, not after hours of computing.
+
+    Raises CgiaaError when there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, needed)
+    except OSError as error:  # a file system that cannot reserve says so by other numbers
+        if error.errno in _FULL:
+            raise _full(folder, needed, f"{what} needs {_size(needed)} ({error.strerror})") from error
+
+
+def _full(folder: Path, needed: int, cause: str) -> CgiaaError:
+    return CgiaaError(cause, path=escape(folder), mend=f"free {_size(needed)} or name another --out")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

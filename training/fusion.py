@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +19,18 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.fusion import BINS, Fusion, FusionShape
+from cgiaa_training.features import points
 from cgiaa_training.files import appearing
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.losses import emd_loss, rank_loss
-from cgiaa_training.manifest import DataSet, Sample, load_set, read_image, split_by
+from cgiaa_training.manifest import DataSet, Sample, load_set, split_by
 from cgiaa_training.metrics import distributions
-from cgiaa_training.pairs import view_of
 from cgiaa_training.plan import Plan, estimate, passes, together
 from cgiaa_training.run import Context
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cgiaa_cli.errors import CgiaaError, PhotoError, UsageError
-from cgiaa_cli.imaging.decode import decode
+from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import escape
 
@@ -42,7 +39,7 @@ __all__ = ["FusionConfig", "load", "plan", "predict", "run", "spread_out"]
 Array = NDArray[Any]
 Batch = dict[str, Tensor]
 PART = 2048  # photos whose features are kept in one file: what an interruption costs at most
-TEXTS, PHOTOS = 256, 32  # in one pass of a tower
+TEXTS = 256  # in one pass of a tower
 SCORES = np.arange(1, BINS + 1)
 SEEN: dict[str, dict[str, bool]] = {"": {}, "image only": {"text": False}, "text only": {"image": False}}
 
@@ -301,17 +298,8 @@ class _Towers:
 
     def look(self, samples: Sequence[Sample]) -> Array:
         """(N, D) of photos."""
-        size, resize = self.model.image.size, self._context.recipe.vlap.resize
-
-        def photo(sample: Sample) -> Array:
-            return view_of(_frame(str(sample.image)), size, resize, (0, 0, 1, 1, False))
-
-        found = []
-        with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
-            for part in _batched(samples, PHOTOS):
-                pixels = torch.from_numpy(np.stack(list(pool.map(photo, part))))
-                found.append(self.model.encode_image(pixels.to(self._context.device)).float().cpu().numpy())
-        return np.concatenate(found)
+        places = [str(s.image) for s in samples]
+        return points(self.model, places, self._context.recipe.vlap.resize, self._context.device)
 
     def read(self, said: Sequence[dict[str, str]]) -> Array:
         """(N, 4, D) of critiques, zero where there is none."""
@@ -322,17 +310,6 @@ class _Towers:
                 features = self.model.encode_text([said[i][ATTRIBUTES[k]] for i, k in part])
                 found[tuple(zip(*part, strict=True))] = features.float().cpu().numpy()
         return found
-
-
-def _frame(image: str) -> Array:
-    try:
-        return decode(read_image(image), suffix=Path(image).suffix).view
-    except PhotoError as error:
-        raise PhotoError(error.kind, error.cause, path=escape(image), mend=error.mend) from error
-    except OSError as error:
-        raise CgiaaError(
-            error.strerror or "cannot be read", path=escape(image), mend="put the photo back, or correct the labels"
-        ) from error
 
 
 def _critiques(context: Context, samples: Sequence[Sample], features: Array) -> list[dict[str, str]]:

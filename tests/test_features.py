@@ -1,0 +1,269 @@
+"""What the frozen towers see of photos is kept, and is of the photos, edits and weights that were asked about."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+from cgiaa_models.student import FEATURES, LATE, Towers
+from cgiaa_training import distill as stage
+from cgiaa_training import features, files, held_out, vlap
+from cgiaa_training.damage import DAMAGES
+from cgiaa_training.data import CropEdit, Job, read_photo, stamps
+from cgiaa_training.distill import DistillConfig, distill
+from cgiaa_training.expert_data import features_of
+from cgiaa_training.features import Frozen
+from cgiaa_training.run import Context
+from cgiaa_training.tune import Lesson
+from conftest import picture
+from numpy.typing import NDArray
+from PIL import Image
+
+from cgiaa_cli.errors import CgiaaError, UsageError
+from cgiaa_cli.imaging.measure import MEASURES
+
+Array = NDArray[Any]
+
+
+class Taught(Exception):
+    """Carries what the student would learn from."""
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Towers that see how bright a photo is; how many photos they were shown at a time."""
+    shown: list[int] = []
+
+    def look(_: Frozen, inputs: Mapping[str, Array], mirror: bool) -> tuple[Array, Array]:
+        bright = inputs["photo"].mean((1, 2, 3))
+        shown.append(len(bright))
+        stem = np.ones((len(bright), 1 + mirror, *features.STEM)) * bright[:, None, None, None, None]
+        return stem, np.ones((len(bright), FEATURES - LATE - len(MEASURES))) * bright[:, None]
+
+    def late_features(_: Towers, stems: Array) -> NDArray[np.float32]:
+        return np.asarray(stems[:, 0, 0, 0, :1], np.float32).repeat(LATE, 1)
+
+    def tune(_: object, lesson: Lesson, *__: object) -> None:
+        raise Taught(lesson)
+
+    monkeypatch.setattr(Frozen, "_look", look)
+    monkeypatch.setattr(stage, "late_features", late_features)
+    monkeypatch.setattr(stage, "tune", tune)
+    return shown
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Eight photos, the first the darkest, and mine.csv, which names them."""
+    (tmp_path / "data" / "p").mkdir(parents=True)
+    for i in range(8):
+        picture(i, 0.1 + 0.08 * i).save(tmp_path / "data" / "p" / f"{i}.jpg")
+    rows(tmp_path / "data" / "mine.csv", range(8))
+    return tmp_path / "data"
+
+
+def rows(path: Path, numbers: Sequence[int], label: str = "score") -> None:
+    path.write_text(f"photo,{label}\n" + "".join(f"p/{i}.jpg,{1 + i}\n" for i in numbers))
+
+
+def learning(rated: str, *photos: str) -> DistillConfig:
+    return DistillConfig((rated,), crops="", photos=photos, weights="random", teacher_features=0)
+
+
+def brightness(data: Path, run: Path, name: str = "mine.csv") -> Array:
+    """(N,) what the student would learn from, as `looked` sees it."""
+    with pytest.raises(Taught) as caught:
+        distill(data, run, learning(name), say=lambda _: None)
+    lesson: Lesson = caught.value.args[0]
+    return np.concatenate([stems[:, 0, 0, 0, 0] for stems in lesson.stems])
+
+
+def test_labels_and_features_stay_together_when_the_set_changes(data: Path, tmp_path: Path, looked: list[int]) -> None:
+    first = brightness(data, tmp_path / "run")
+    assert (np.diff(first) > 0).all() and len(looked) == 1
+    assert np.array_equal(brightness(data, tmp_path / "run"), first) and len(looked) == 1  # kept
+    rows(data / "mine.csv", range(7, -1, -1))
+    assert np.array_equal(brightness(data, tmp_path / "run"), first[::-1])
+    rows(data / "mine.csv", range(2, 8))
+    assert np.array_equal(brightness(data, tmp_path / "run"), first[2:])
+    picture(9, 0.9).save(data / "p" / "2.jpg")
+    changed = brightness(data, tmp_path / "run")
+    assert changed[0] > first[7] and np.array_equal(changed[1:], first[3:])
+
+
+def test_features_change_with_edits_and_weights(data: Path, tmp_path: Path, looked: list[int]) -> None:
+    photos = sorted(map(str, (data / "p").iterdir()))
+    torch.manual_seed(0)
+    towers = Towers()
+    edits = [None, *DAMAGES.values(), CropEdit((0, 0, 90, 90)), CropEdit((0, 0, 90, 95)), CropEdit((200, 0, 90, 90))]
+    edits += [lambda p: p // 2, lambda p: p // 3]  # two of one name
+    for edit in edits * 2:
+        Frozen(towers).extract([(photo, edit) for photo in photos], tmp_path / "f", "a", say=lambda _: None)
+    assert len(looked) == len(edits) == len(list((tmp_path / "f").glob("*.stem.npy")))
+    jobs: list[Job] = [(photo, None) for photo in photos]
+    Frozen(towers).extract(jobs, tmp_path / "f", "a", mirror=True)
+    frozen = Frozen(towers)
+    with torch.no_grad():
+        towers.judge.stem[1].running_mean += 1
+    frozen.extract(jobs, tmp_path / "f", "a")  # what was learnt since does not count
+    assert len(looked) == len(edits) + 1
+    Frozen(towers).extract(jobs, tmp_path / "f", "a")
+    assert len(looked) == len(edits) + 2
+
+
+def test_the_teacher_too_sees_the_photos_that_it_is_asked_about(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "_session", lambda *_: lambda _, feed: [feed["photo"].mean((1, 2, 3))[:, None]])
+    jobs: list[Job] = [(data / "p" / f"{i}.jpg", None) for i in range(8)]
+    seen = [
+        features.extract_teacher(torch.nn.Linear(1, 1), some, tmp_path, "/x/mine.csv")[:, 0].tolist()
+        for some in (jobs, jobs[::-1], jobs[:3])
+    ]
+    assert seen == [sorted(seen[0]), seen[0][::-1], seen[0][:3]]
+    assert all(path.name.startswith("_x_mine_csv-") for path in tmp_path.glob("*.npy"))
+
+
+@pytest.mark.parametrize("name", ["{data}/mine.csv", "../data/mine.csv", "sub/mine.csv", "{data}/p"])
+def test_nothing_is_written_outside_the_run(data: Path, tmp_path: Path, looked: list[int], name: str) -> None:
+    (data / "sub" / "p").mkdir(parents=True)
+    shutil.copytree(data / "p", data / "sub" / "p", dirs_exist_ok=True)
+    shutil.copy(data / "mine.csv", data / "sub")
+    before = sorted(data.rglob("*"))
+    with pytest.raises(Taught):
+        distill(data, tmp_path / "run", learning("mine.csv", name.format(data=data)), say=lambda _: None)
+    assert sorted(data.rglob("*")) == before
+    kept = list((tmp_path / "run" / "features").iterdir())
+    assert len(kept) == 4 and all(path.is_file() for path in kept)
+
+
+def test_shards_and_addresses_teach_what_a_folder_does(data: Path, tmp_path: Path, looked: list[int]) -> None:
+    with tarfile.open(data / "part-0.tar", "w") as archive:
+        for i in range(8):
+            for suffix, raw in (("jpg", (data / "p" / f"{i}.jpg").read_bytes()), ("json", b'{"score": %d}' % (1 + i))):
+                member = tarfile.TarInfo(f"{i}.{suffix}")
+                member.size = len(raw)
+                archive.addfile(member, io.BytesIO(raw))
+    for path in [data / "mine.csv", *(data / "p").iterdir()]:
+        with fsspec.open(f"memory://features/{path.relative_to(data)}", "wb") as file:
+            file.write(path.read_bytes())
+    first = brightness(data, tmp_path / "run")
+    for name in ("part-0.tar", "part-{0..0}.tar", "memory://features/mine.csv"):
+        assert np.array_equal(brightness(data, tmp_path / "run", name), first)
+    before = stamps([("memory://features/p/0.jpg", None)])
+    with fsspec.open("memory://features/p/0.jpg", "wb") as file:
+        file.write((data / "p" / "1.jpg").read_bytes())
+    assert stamps([("memory://features/p/0.jpg", None)]) != before
+
+
+@pytest.mark.parametrize("cause", ["no such photo", "too early"])
+def test_a_photo_that_is_missing_or_damaged_is_named(
+    data: Path, tmp_path: Path, looked: list[int], monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    bad = data / "p" / "3.jpg"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    with tarfile.open(data / "part-0.tar", "w") as archive:
+        archive.add(bad, "3.jpg" if cause == "too early" else "4.jpg")
+    if cause == "no such photo":
+        bad.unlink()
+    mend = "put it back or leave its row out; cgiaa train data check"
+    with pytest.raises(CgiaaError, match=rf"^{bad}: .*{cause}.*; {mend}") as caught:
+        distill(data, tmp_path / "run", learning("mine.csv"), say=lambda _: None)
+    assert caught.value.exit_code == 2
+    with pytest.raises(CgiaaError, match=rf"^{bad}: .*{cause}.*; {mend}"):
+        held_out.inputs([str(bad)])
+    with pytest.raises(CgiaaError, match=rf"^{bad}: .*{cause}.*; {mend}"):
+        points_of(bad, "squeeze", monkeypatch)
+    with pytest.raises(CgiaaError, match=rf"^tar://3\.jpg::{data}/part-0\.tar: .*{cause}.*; {mend}"):
+        read_photo(f"tar://3.jpg::{data}/part-0.tar")
+
+
+def test_a_photo_that_cannot_be_opened_or_lacks_a_package_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "p" / "folder.jpg").mkdir()
+    with pytest.raises(CgiaaError, match=r"folder\.jpg: cannot be read \(Is a directory\); put it back"):
+        read_photo(data / "p" / "folder.jpg")
+    with pytest.raises(CgiaaError, match=r"^nowhere://a\.jpg: cannot be read \(Protocol not known.*\); put it back"):
+        read_photo("nowhere://a.jpg")
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "TIFF")
+    (data / "p" / "a.nef").write_bytes(buffer.getvalue())  # only its name tells that it is none
+    with pytest.raises(CgiaaError, match=r"a\.nef: .*pip install"):
+        read_photo(str(data / "p" / "a.nef"))
+
+
+def points_of(photo: Path, resize: str, monkeypatch: pytest.MonkeyPatch) -> Array:
+    """(3,) where experts see a photo, with towers that see its mean colour."""
+    towers = SimpleNamespace(dim=3, image=SimpleNamespace(size=(8, 8)), to=lambda _: towers)
+    towers.encode_image = lambda pixels: pixels.float().mean((1, 2)) / 255
+    monkeypatch.setattr(vlap, "load", lambda _: towers)
+    monkeypatch.setattr(Context, "results", lambda *_: {})
+    context = Context(SimpleNamespace(vlap=SimpleNamespace(resize=resize)), Path(), Path())  # type: ignore[arg-type]
+    return features_of(context, [SimpleNamespace(source=SimpleNamespace(image=str(photo)))])[0]  # type: ignore[list-item]
+
+
+def test_experts_see_photos_cut_where_the_towers_saw_them_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.zeros((40, 120, 3), np.uint8)
+    pixels[:, :40, 0], pixels[:, 40:80, 1], pixels[:, 80:, 2] = 255, 255, 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert np.allclose(points_of(tmp_path / "wide.png", "squeeze", monkeypatch), 1 / 3, atol=0.05)
+    assert np.allclose(points_of(tmp_path / "wide.png", "cut", monkeypatch), [0, 1, 0], atol=0.1)
+
+
+def test_a_full_disk_is_told_before_anything_is_computed(
+    data: Path, tmp_path: Path, looked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = [(data / "p" / "0.jpg", None)] * 3000
+    Usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 9 * 10**8, 10**8))
+    with pytest.raises(
+        CgiaaError, match=r"f: keeping what the towers see of a needs 0\.\d GB, 0\.1 GB are free; free 0"
+    ):
+        Frozen(Towers()).extract(jobs, tmp_path / "f", "a", mirror=True)
+    assert not looked and not list((tmp_path / "f").iterdir())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP])
+def test_the_room_is_reserved_where_that_can_be_done(
+    data: Path, tmp_path: Path, looked: list[int], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    asked: Counter[int] = Counter()
+
+    def fallocate(_: int, start: int, count: int) -> None:
+        asked[count - start] += 1
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.os, "posix_fallocate", fallocate, raising=False)
+    jobs: list[Job] = [(data / "p" / f"{i}.jpg", None) for i in range(8)]
+    frozen = Frozen(Towers())
+    if number == errno.EOPNOTSUPP:
+        assert frozen.extract(jobs, tmp_path / "f", "a")[0].shape == (8, 1, *features.STEM)
+    else:
+        with pytest.raises(CgiaaError, match=r"f: .* of a needs 0\.4 MB \(.*\); free 0\.4 MB or name another --out"):
+            frozen.extract(jobs, tmp_path / "f", "a")
+        assert not looked and not list((tmp_path / "f").iterdir())
+    assert list(asked) == [128 + 2 * 8 * 120 * 15 * 15]
+
+
+def test_a_column_by_another_name_is_told(data: Path, tmp_path: Path) -> None:
+    rows(data / "mine.csv", range(8), "rating")
+    wanted = "no label to learn; it has rating; call the column of ratings score, technical, complexity, color_light"
+    with pytest.raises(UsageError, match=rf"^mine\.csv: {wanted}"):
+        distill(data, tmp_path / "run", learning("mine.csv"), say=lambda _: None)
+    (data / "mine.csv").write_text("photo,score,split\n" + "".join(f"p/{i}.jpg,{1 + i},test\n" for i in range(8)))
+    with pytest.raises(UsageError, match=r"no photo to learn from \(split train, or no split\) has a score; .* score;"):
+        distill(data, tmp_path / "run", learning("mine.csv"), say=lambda _: None)
