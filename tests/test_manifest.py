@@ -211,6 +211,18 @@ def test_critiques_of_ava_photos(tmp_path: Path, photos: bool) -> None:
         assert sample.image == (f"{tmp_path}/AVA/images/{sample.group}.jpg" if photos else None)
 
 
+def test_critiques_of_ava_photos_are_texts_where_nothing_of_ava_is_there(tmp_path: Path) -> None:
+    for name in ("color", "composition", "dof", "general"):
+        rows = [{"id": 0, "img_id": "953958", "caption": f"{name} is fine"}]
+        write(tmp_path / f"CG-IAA/{name}.json", json.dumps(rows))
+    found = load_set("cgiaa", tmp_path)
+    assert [(s.text, s.image, s.split) for s in found.samples[:1]] == [("color is fine", None, "train")]
+    assert any("every text is to learn from" in line for line in found.description.warnings)
+    photo(tmp_path / "AVA/images/953958.jpg")  # with the photos, which are held out must be known
+    with pytest.raises(CgiaaError, match=r"generic_test\.jpgl: no such data set"):
+        load_set("cgiaa", tmp_path)
+
+
 def test_sets_of_the_data_folder(tmp_path: Path) -> None:
     scenes = tmp_path / "oasis_scenes"
     write(scenes / "labels.csv", "file,beauty_mean_1_7,beauty_sd,n_raters", "Bar_1.jpg,4.6,1.48,368")
@@ -519,12 +531,44 @@ def test_missing_photos_and_names(tmp_path: Path) -> None:
         CgiaaError, match=r"mine\.csv: no column of photos or texts; there are name, score; name one image"
     ):
         load_set("mine.csv", tmp_path)
+    write(tmp_path / "mine.csv", "photo;score;split", "a.jpg;4;train")
+    with pytest.raises(CgiaaError, match=r"there are photo;score;split; separate the columns by commas"):
+        load_set("mine.csv", tmp_path)
+    (tmp_path / "mine.csv").write_text("photo,score\na.jpg,4\n", encoding="utf-16")
+    with pytest.raises(CgiaaError, match=r"mine\.csv: not text in UTF-8; save the file as UTF-8"):
+        load_set("mine.csv", tmp_path)
     write(tmp_path / "mine.csv", "photo,score", "a.jpg,4", "b.jpg,five")
     with pytest.raises(CgiaaError, match="row 2: 'five' in column 'score' is not a number"):
         load_set("mine.csv", tmp_path)
     write(tmp_path / "mine.csv", "photo,distribution", "a.jpg,1 2 3")
     with pytest.raises(CgiaaError, match="row 1: a distribution is 10 numbers of 0 or more"):
         load_set("mine.csv", tmp_path)
+
+
+def test_a_manifest_that_is_not_there_is_named_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CgiaaError, match=r"^u/nope\.csv: no such manifest; give the path of a file$"):
+        load_set("u/nope.csv", "u")  # as the evaluation does
+    with pytest.raises(CgiaaError, match=r"^u/nope\.csv: no such manifest; .*, or its path below sets$"):
+        load_set("u/nope.csv", "sets")
+    with pytest.raises(CgiaaError, match=r"^sets/nope\.csv: no such manifest"):
+        load_set("nope.csv", "sets")
+
+
+def test_addresses_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CgiaaError, match=r"^nowhere://b/mine\.csv: cannot be reached .*Protocol not known"):
+        load_set("mine.csv", "nowhere://b")
+
+    def without(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr("cgiaa_training.readers.url_to_fs", without)
+    monkeypatch.setattr("fsspec.open", without)
+    for name in ("mine.csv", "coco"):
+        with pytest.raises(
+            CgiaaError, match=r"^s3://b/.*: cannot be reached \(Install s3fs to access S3\); pip install"
+        ):
+            load_set(name, "s3://b")
 
 
 def test_files_of_another_format(tmp_path: Path) -> None:

@@ -118,7 +118,12 @@ def load_set(name: str, root: Path | str) -> DataSet:
         raise CgiaaError("no samples in it", path=escape(join(base, layout.tables[0].path)), mend="see docs/data.md")
     _require_photos([s.image for s in samples[:20] if s.image is not None], layout)
     short = name if name in set_names() else Path(name).name.partition(".")[0]
-    return DataSet(short, samples, layout.description, dropped)
+    about = layout.description
+    if _unlisted(layout, base):
+        about = replace(
+            about, warnings=(*about.warnings, "without its photos and their lists every text is to learn from")
+        )
+    return DataSet(short, samples, about, dropped)
 
 
 def split_by(samples: Iterable[Sample], val: float, test: float) -> list[Sample]:
@@ -151,10 +156,11 @@ def _plain(name: str, root: str) -> tuple[Layout, str, list[Placed]]:
         roles["image"] = PHOTO
         roles["id"] = roles["id"] or "__key__"
     if roles["image"] is None and roles["text"] is None:
+        mend = f"name one {' or '.join(ALIASES['image'][:2])}, or text"
+        if len(columns) == 1 and re.search(r"[;\t|]", columns[0]):
+            mend = "separate the columns by commas, or by tabs in a .tsv; or describe the file, see docs/data.md"
         raise CgiaaError(
-            f"no column of photos or texts; there are {', '.join(columns) or 'none'}",
-            path=escape(url),
-            mend=f"name one {' or '.join(ALIASES['image'][:2])}, or text",
+            f"no column of photos or texts; there are {', '.join(columns) or 'none'}", path=escape(url), mend=mend
         )
     bins = [c for c in (f"p{i}" for i in range(1, BINS + 1)) if c in columns]
     taken = {*bins, *(column for column in roles.values() if column is not None)}
@@ -190,7 +196,11 @@ def _find(name: str, root: str) -> tuple[str, str]:
         if exists(url) and (kind is not None or url == below or "/" in name):
             return url, kind or "folder"
     if format_of(name) is not None:
-        raise CgiaaError("no such manifest", path=escape(join(root, name)), mend="give the path of a file")
+        place, mend = below, "give the path of a file"
+        if "/" in name:  # it was looked for as it is, too
+            place = name
+            mend += "" if name.startswith(f"{root}/") else f", or its path below {escape(root)}"
+        raise CgiaaError("no such manifest", path=escape(place), mend=mend)
     raise UsageError(f"no such set: {name}", mend=f"name a manifest or one of {', '.join(set_names())}")
 
 
@@ -399,7 +409,7 @@ def _split(layout: Layout, row: Mapping[str, Any], key: str, lists: Mapping[str,
 
 def _split_lists(layout: Layout, root: str) -> dict[str, str] | None:
     """Which split each photo is in, where lists of photos say so."""
-    if not layout.lists:
+    if not layout.lists or _unlisted(layout, root):
         return None
     found: dict[str, str] = {}
     for part in layout.lists:
@@ -410,6 +420,13 @@ def _split_lists(layout: Layout, root: str) -> dict[str, str] | None:
             except ValueError as error:
                 raise _fault(url, number, str(error)) from error
     return found
+
+
+def _unlisted(layout: Layout, root: str) -> bool:
+    """Are neither the lists of splits nor the photos there, of texts that are of use without."""
+    if not layout.lists or layout.photos != "optional" or any(exists(join(root, part.path)) for part in layout.lists):
+        return False
+    return not any(_photos(layout, table, root) for table in layout.tables)
 
 
 def _photos(layout: Layout, table: Table, root: str) -> bool:

@@ -33,6 +33,8 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".g
 PHOTO = "__photo__"
 """Column of a row that came with its photo (formats webdataset and folder): where the photo is."""
 
+TEXTS = ("csv", "lines", "json", "jsonl", "karpathy", "comments")
+"""Formats that are text."""
 _BROKEN = (UnicodeDecodeError, csv.Error, json.JSONDecodeError, EOFError, zlib.error, tarfile.TarError, OSError)
 
 
@@ -78,10 +80,19 @@ def read_rows(table: Table, root: str) -> Iterator[tuple[str, int, Row]]:
             ) from error
         except _BROKEN as error:
             raise _unreadable(url, table.format, error) from error
+        except ImportError as error:
+            raise _without_package(url, error) from error
 
 
 def _unreadable(url: str, kind: str, error: Exception) -> CgiaaError:
+    if isinstance(error, UnicodeDecodeError) and kind in TEXTS:
+        return CgiaaError("not text in UTF-8", path=escape(url), mend="save the file as UTF-8")
     return CgiaaError(f"cannot be read as {kind} ({error})", path=escape(url), mend="get the file anew")
+
+
+def _without_package(url: str, error: ImportError) -> CgiaaError:
+    """fsspec's own words name the package."""
+    return CgiaaError(f"cannot be reached ({error})", path=escape(url), mend="pip install that package, then run again")
 
 
 def format_of(path: str) -> str | None:
@@ -108,8 +119,17 @@ def exists(url: str) -> bool:
     """Is there a file or folder."""
     if "://" not in url:
         return os.path.exists(url)
-    filesystem, path = url_to_fs(url)
-    return bool(filesystem.exists(path))
+    try:
+        filesystem, path = url_to_fs(url)
+        return bool(filesystem.exists(path))
+    except ImportError as error:
+        raise _without_package(url, error) from error
+    except Exception as error:  # each kind of store has its own
+        raise CgiaaError(
+            f"cannot be reached ({type(error).__name__}: {error})",
+            path=escape(url),
+            mend="correct the address or your access to it, or copy the files into a folder",
+        ) from error
 
 
 def read_image(image: str) -> bytes:
