@@ -105,6 +105,20 @@ def test_texts_of_one_photo_in_two_splits_leak(tmp_path: Path) -> None:
     assert report.rows[0].photos == 0
 
 
+def test_a_photo_with_two_ratings_in_a_split_is_disputed(photos: Path) -> None:
+    (photos / "same.png").write_bytes((photos / "0.png").read_bytes())
+    rows = ["0.png,train,5", "same.png,train,9", "1.png,train,4", "1.png,train,4", "2.png,test,3", "2.png,test,8"]
+    (photos / "two.csv").write_text("photo,split,score\n" + "".join(f"{row}\n" for row in rows))
+    report = check(["two.csv"], photos)
+    assert found(report, "disputed") == {"same.png": "0.png", "2.png": "itself"}
+    assert report.rows[0].disputed == 2 and report.faults == 3  # one of them is a copy, too
+    text = "\n".join(report.lines())
+    assert "same.png: its score is 9, and also 5: " in text and "; leave one out, or give it their mean" in text
+    texts = ["0.png,nice,train,5", "0.png,dull,train,2"]  # scores of texts on one photo
+    (photos / "texts.csv").write_text("photo,text,split,score\n" + "".join(f"{row}\n" for row in texts))
+    assert check(["texts.csv"], photos).faults == 0
+
+
 def test_many_findings_are_counted_not_listed(photos: Path) -> None:
     manifest(photos / "gone.csv", {"0.png": "train", **{f"gone{i}.png": "train" for i in range(30)}})
     lines = list(check(["gone.csv"], photos).lines())
@@ -133,5 +147,6 @@ def test_the_command_prints_the_table_and_exits_3_on_a_leak(run_cli: RunCli, pho
     (photos / "1.png").write_bytes((photos / "0.png").read_bytes())
     done = run_cli("train", "data", "check", "torn.csv", "--data", photos)
     assert done.returncode == 3 and "leak: " in done.stdout and "1.png: held out (test)" in done.stdout
+    assert "; leave it out of one of the splits\n" in done.stdout
     done = run_cli("train", "data", "check", "avva", "--data", photos)
     assert done.returncode == 2 and done.stderr.splitlines()[0].startswith("cgiaa: no such set: avva; ")

@@ -1,4 +1,4 @@
-"""Looks at every photo of some sets: is it missing, corrupt, there twice, or both held out and trained on.
+"""Looks at every photo of some sets: is it missing, corrupt, there twice, both held out and trained on, or rated twice.
 
 Two photos are the same when their decoded pixels are (a copy under another name or in another lossless file), or
 when they look alike to a perceptual hash and to a small copy in colour (a copy that was resized or saved again). Of
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -27,6 +27,7 @@ from cgiaa_cli.paths import escape
 
 __all__ = ["Finding", "Report", "Row", "check"]
 
+KINDS = ("missing", "corrupt", "duplicate", "leak", "disputed")
 HELD_OUT = ("val", "test")
 HASH_BITS = 63  # of the 64 of the DCT's corner, without the mean
 NEAR_BITS = 4  # bits in which the hashes of two copies may differ
@@ -37,15 +38,20 @@ SHOWN = 20  # findings of a kind that are printed
 PART = 256  # photos that are decoded before the next are asked for
 
 
+Ratings = Mapping[tuple[int, str], Sequence[tuple[tuple[str, str], float]]]
+"""By number of the set and photo: (split, label) and value."""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: `kind` is missing, corrupt, duplicate or leak; `other` is the photo it repeats."""
+    """One thing that is wrong: `kind` is one of `KINDS`; `other` is the photo it repeats; `mend` says what to do."""
 
     kind: str
     set: str
     photo: str
     cause: str
     other: str = ""
+    mend: str = ""
 
 
 @dataclass
@@ -60,6 +66,7 @@ class Row:
     corrupt: int = 0
     duplicates: int = 0
     leaks: int = 0
+    disputed: int = 0
 
 
 @dataclass
@@ -83,22 +90,23 @@ class Report:
 
     @property
     def faults(self) -> int:
-        """Photos that are missing, corrupt, duplicated or leaking."""
-        return sum(row.missing + row.corrupt + row.duplicates + row.leaks for row in self.rows)
+        """Photos that are missing, corrupt, duplicated, leaking or disputed."""
+        return sum(row.missing + row.corrupt + row.duplicates + row.leaks + row.disputed for row in self.rows)
 
     def lines(self) -> Iterator[str]:
         """The table, the warnings, and the first findings of each kind, as lines to print."""
         wide = max(len("set"), *(len(row.name) for row in self.rows))
-        numbers = ("samples", "photos", "missing", "corrupt", "duplicates", "leaks")
+        numbers = ("samples", "photos", "missing", "corrupt", "duplicates", "leaks", "disputed")
         yield f"{'set':{wide}}  " + "  ".join(f"{name:>10}" for name in numbers) + "  splits"
         for row in self.rows:
             splits = ", ".join(f"{name or 'none'} {count}" for name, count in row.splits.items())
             yield f"{row.name:{wide}}  " + "  ".join(f"{getattr(row, name):>10}" for name in numbers) + f"  {splits}"
         yield from self.warnings
-        for kind in ("missing", "corrupt", "duplicate", "leak"):
+        for kind in KINDS:
             found = [finding for finding in self.findings if finding.kind == kind]
             for finding in found[:SHOWN]:
-                yield f"{kind}: {finding.photo}: {finding.cause}{finding.other and f' {finding.other}'}"
+                cause = f"{finding.cause}{finding.other and f' {finding.other}'}"
+                yield f"{kind}: {finding.photo}: {cause}{finding.mend and f'; {finding.mend}'}"
             if len(found) > SHOWN:
                 yield f"{kind}: and {len(found) - SHOWN} more"
 
@@ -154,8 +162,18 @@ def check(names: Sequence[str], root: Path | str, say: Callable[[str], None] = l
             seen.append(one)
         if count % 1000 == 0:
             say(f"{count} of {len(photos)} photos")
-    _compare(seen, report)
+    _compare(seen, report, _ratings(sets))
     return report
+
+
+def _ratings(sets: Sequence[DataSet]) -> Ratings:
+    """A text's own score is none of its photo's."""
+    found: dict[tuple[int, str], list[tuple[tuple[str, str], float]]] = defaultdict(list)
+    for number, one in enumerate(sets):
+        for s in one.samples:
+            if s.image is not None and s.text is None:
+                found[number, s.image] += [((s.split, label), value) for label, value in s.labels.items()]
+    return found
 
 
 def _warnings(found: DataSet) -> list[str]:
@@ -210,8 +228,8 @@ def _perceptual(image: Image.Image) -> int:
 # --- two photos ------------------------------------------------------------------------------------------------
 
 
-def _compare(seen: Sequence[_Seen], report: Report) -> None:
-    """Findings for each photo that repeats one before it, or leaks."""
+def _compare(seen: Sequence[_Seen], report: Report, ratings: Ratings) -> None:
+    """Findings for each photo that repeats one before it, leaks, or is rated in two ways."""
     for group in _groups(seen):
         taught = next((one for one in group if any(parts - set(HELD_OUT) for _, parts in one.uses)), None)
         for place, one in enumerate(group):
@@ -221,17 +239,35 @@ def _compare(seen: Sequence[_Seen], report: Report) -> None:
                 if held and taught is not None:
                     other = "itself" if taught is one else escape(taught.name)
                     cause = f"held out ({', '.join(sorted(held))}), and also trained on:"
-                    report.findings.append(Finding("leak", row.name, escape(one.name), cause, other))
+                    mend = "leave it out of one of the splits"
+                    report.findings.append(Finding("leak", row.name, escape(one.name), cause, other, mend))
                     row.leaks += 1
                     leaking = True
             if place and not leaking:
                 row, first = one.uses[0][0], escape(group[0].name)
                 report.findings.append(Finding("duplicate", row.name, escape(one.name), "the same photo as", first))
                 row.duplicates += 1
+        for number, row in enumerate(report.rows):
+            _dispute([one.name for one in group], number, row, report, ratings)
+
+
+def _dispute(photos: Sequence[str], number: int, row: Row, report: Report, ratings: Ratings) -> None:
+    """A finding for each copy whose rating in a set is another than that of the first in the same split."""
+    first: dict[tuple[str, str], tuple[str, float]] = {}
+    for photo in photos:
+        for (split, label), value in ratings.get((number, photo), ()):
+            other, wanted = first.setdefault((split, label), (photo, value))
+            if value != wanted:
+                cause = f"its {label} is {value:g}, and also {wanted:g}:"
+                named = "itself" if other == photo else escape(other)
+                mend = "leave one out, or give it their mean"
+                report.findings.append(Finding("disputed", row.name, escape(photo), cause, named, mend))
+                row.disputed += 1
+                break
 
 
 def _groups(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
-    """Those of the same content, together; also each that is in several splits by itself."""
+    """Those of the same content, together."""
     parent = list(range(len(seen)))
 
     def find(i: int) -> int:
@@ -255,9 +291,7 @@ def _groups(seen: Sequence[_Seen]) -> Iterator[list[_Seen]]:
     together = defaultdict(list)
     for i, one in enumerate(seen):
         together[find(i)].append(one)
-    for group in together.values():
-        if len(group) > 1 or len({part for _, parts in group[0].uses for part in parts}) > 1:
-            yield group
+    yield from together.values()
 
 
 def _bands() -> list[tuple[int, int]]:
