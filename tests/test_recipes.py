@@ -26,6 +26,13 @@ def test_each_is_possible_and_described(name: str) -> None:
     assert set(recipe.stages) <= set(STAGES)
 
 
+def test_a_plan_of_the_tiny_one_leaves_nothing(run_cli: RunCli, tmp_path: Path) -> None:
+    planned = run_cli("train", "all", "--recipe", "tiny", "--out", tmp_path / "run", "--dry-run", timeout=600)
+    assert planned.returncode == 0, planned.stderr
+    assert [line.split()[0] for line in planned.stdout.splitlines()[1:]] == list(STAGES)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_tiny_one_goes_from_nothing_to_a_bundle_in_use(run_cli: RunCli, tmp_path: Path) -> None:
     out = tmp_path / "run"
     alone = {"OMP_NUM_THREADS": "2"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from cgiaa_training.manifest import Description, load_set
+from cgiaa_training.recipe import sets_of
 from cgiaa_training.run import Context
 
 from cgiaa_cli import __version__
@@ -15,19 +15,6 @@ from cgiaa_cli import __version__
 __all__ = ["model_card", "sets_of", "training_data"]
 
 LISTED = 6  # longer lists are no numbers for a card
-SETS = {"sets", "rated", "labelled", "comments", "self_scored", "pairs", "crops", "photos", "captions"}
-SETS |= {"critiques", "check", "calibration", "reference"}  # the fields of configurations that name sets
-
-
-def sets_of(config: Any) -> Iterator[tuple[str, str]]:
-    """(name of the field, name of the set) for every set that a stage's configuration names."""
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if is_dataclass(value):
-            yield from sets_of(value)
-        elif one.name in SETS:
-            names = value if isinstance(value, tuple) else (value,)
-            yield from ((one.name, name) for name in names if isinstance(name, str) and name)
 
 
 def training_data(context: Context) -> list[dict[str, str]]:

@@ -184,7 +184,7 @@ def keep_features(model: DualEncoder, data: PairData, folder: Path, name: str, s
         data.features["text"] = np.load(path, mmap_mode="r")
 
 
-def ratings_of(name: str, root: Path) -> tuple[list[str], Array]:
+def ratings_of(name: str, root: Path | str) -> tuple[list[str], Array]:
     """Photos of a rated set and their first label, photos without it left out.
 
     Raises:

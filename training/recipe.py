@@ -11,19 +11,24 @@ import json
 import tomllib
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from cgiaa_cli.errors import UsageError
+from cgiaa_cli import bundles
+from cgiaa_cli.errors import BundleError, UsageError
 from cgiaa_cli.paths import escape
 
-__all__ = ["STAGES", "DataConfig", "Recipe", "load_recipe", "recipe_names", "stage_module"]
+__all__ = ["STAGES", "DataConfig", "Recipe", "load_recipe", "recipe_names", "sets_of", "stage_module"]
 
 STAGES = ("vlap", "attributes", "experts", "fusion", "distill", "export")
 """In the order in which they run. Each is a module with `<Name>Config`, `run(context)` and `plan(context)`."""
 
 FOLDER = Path(__file__).parent / "recipes"
+SETS = {"sets", "rated", "labelled", "comments", "self_scored", "pairs", "crops", "photos", "captions"}
+SETS |= {"critiques", "check", "calibration", "reference"}  # the fields of configurations that name sets
+AIDS = ("save_every", "keep", "workers")  # settings of a loop that change nothing in what it finds
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Recipe:
         name: of the file, without its suffix.
         description: one line.
         seed: of everything random.
+        source: the name or path that it was loaded by, for messages.
         vlap, attributes, experts, fusion, distill, export: configurations of the stages; None: left out.
     """
 
@@ -62,22 +68,44 @@ class Recipe:
     fusion: Any = None
     distill: Any = None
     export: Any = None
+    source: str = field(default="", compare=False)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that it has, in order."""
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
 
-    def fingerprint(self, stage: str) -> str:
-        """Changes when this stage or one before it is configured otherwise, or the seed is another."""
-        before = self.stages[: self.stages.index(stage) + 1]
-        text = json.dumps([self.seed, asdict(self.data), [[s, asdict(getattr(self, s))] for s in before]])
+    def fingerprint(self, stage: str, *, whole: bool = False) -> str:
+        """Changes when this stage or one before it is configured otherwise, or the seed is another.
+
+        Args:
+            whole: with the settings that change no result, as the records of older versions have it.
+        """
+        before = [[s, asdict(getattr(self, s))] for s in self.stages[: self.stages.index(stage) + 1]]
+        text = json.dumps([self.seed, asdict(self.data), before if whole else _without_aids(before)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_aids(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_aids(part) for key, part in value.items() if key not in AIDS}
+    return [_without_aids(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def recipe_names() -> list[str]:
     """The recipes that come with cgiaa."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def sets_of(config: Any) -> Iterator[tuple[str, str]]:
+    """(name of the field, name of the set) for every set that a stage's configuration names."""
+    for one in fields(config):
+        value = getattr(config, one.name)
+        if is_dataclass(value):
+            yield from sets_of(value)
+        elif one.name in SETS:
+            names = value if isinstance(value, tuple) else (value,)
+            yield from ((one.name, name) for name in names if isinstance(name, str) and name)
 
 
 def stage_module(stage: str) -> types.ModuleType:
@@ -105,7 +133,7 @@ def load_recipe(name_or_file: str) -> Recipe:
     except (OSError, ValueError) as error:
         raise UsageError(f"not a recipe ({error})", path=escape(path), mend="correct the file") from error
     faults: list[str] = []
-    values: dict[str, Any] = {"name": path.stem}
+    values: dict[str, Any] = {"name": path.stem, "source": name_or_file}
     for key, value in table.items():
         if key in ("description", "seed"):
             values[key] = _plain(value, str if key == "description" else int, key, faults)
@@ -116,10 +144,40 @@ def load_recipe(name_or_file: str) -> Recipe:
             faults.append(f"{key}: unknown (known are description, seed, data, {', '.join(STAGES)})")
     if not faults and not any(values.get(stage) for stage in STAGES):
         faults.append(f"no stage: write a section [{']['.join(STAGES)}] or some of them")
+    faults += _across({stage for stage in STAGES if stage in table}, values)
     if faults:
         many = "faults" if len(faults) > 1 else "fault"
         raise UsageError(f"{len(faults)} {many}: {'; '.join(faults)}", path=escape(path), mend="correct the recipe")
     return Recipe(**values)
+
+
+def _across(given: set[str], values: dict[str, Any]) -> list[str]:
+    """What sections lack in each other. A section that is wrong in itself is there, but tells nothing of its needs."""
+
+    def said(stage: str, name: str) -> Any:
+        return getattr(values.get(stage), name, None)
+
+    written = values.get("fusion") is not None and not said("fusion", "critiques")
+    needs = [
+        ("experts", "experts" in given, "attributes"),
+        ("experts.photo", said("experts", "photo"), "vlap"),
+        ("fusion", "fusion" in given, "vlap"),
+        ("fusion without fusion.critiques", written, "experts"),
+        ("distill.map_weight", said("distill", "map_weight"), "fusion"),
+        ("export", "export" in given, "distill"),
+        ("export.search", said("export", "search"), "vlap"),
+    ]
+    faults = [f"{what} needs a section [{other}]" for what, asked, other in needs if asked and other not in given]
+    source = said("export", "text_from")
+    if source and given & {"attributes", "experts"}:
+        faults.append("export.text_from brings texts of its own: leave it out, or [attributes] and [experts]")
+    if source:
+        try:
+            if not bundles.load(source).text:
+                faults.append(f"export.text_from: the model {escape(source)} has no texts to bring along")
+        except BundleError as error:
+            faults.append(f"export.text_from: {error.path}: {error.cause}")
+    return faults
 
 
 def _build(config: type, table: Any, where: str, faults: list[str]) -> Any:

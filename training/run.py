@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cgiaa_training import preflight
 from cgiaa_training.files import appearing, require_space
+from cgiaa_training.readers import exists
 from cgiaa_training.recipe import Recipe, stage_module
 
 from cgiaa_cli import __version__
@@ -24,6 +27,7 @@ __all__ = ["Context", "make_context", "plan_stages", "run_stages"]
 
 Say = Callable[[str], None]
 RESULTS = "results.json"
+MADE = "data"  # folder of synthetic data in a run's
 LEAST_SPACE = 1_000_000_000
 
 
@@ -32,14 +36,14 @@ class Context:
     """What a stage is given.
 
     Attributes:
-        data: root folder of the sets, see `manifest.load_set`.
+        data: root folder or address of the sets, see `manifest.load_set`.
         out: folder of the run; a stage's own is `folder(stage)`.
         device: `cpu` or `cuda`.
         say: takes a line for the user.
     """
 
     recipe: Recipe
-    data: Path
+    data: Path | str
     out: Path
     device: str = "cpu"
     say: Say = field(default=lambda _: None)
@@ -61,21 +65,35 @@ class Context:
             raise CgiaaError(
                 f"the stage '{stage}' is not done",
                 path=escape(self.out / stage),
-                mend=f"run: cgiaa train {stage} --recipe {self.recipe.name} --out {escape(self.out)}",
+                mend=f"run: {self._command(stage)}",
             )
         return dict(record["results"])
+
+    def _command(self, stage: str) -> str:
+        words = ["cgiaa", "train", stage, "--recipe", self.recipe.source or self.recipe.name]
+        if self.data != self.out / MADE:
+            words += ["--data", str(self.data)]
+        return shlex.join(map(escape, [*words, "--out", str(self.out)]))
 
     def record(self, stage: str) -> dict[str, Any] | None:
         """The record of a stage that is done; None where it is not.
 
         Raises:
-            CgiaaError: it was done with another recipe.
+            CgiaaError: it was done with another recipe, or its record is damaged.
         """
         path = self.out / stage / RESULTS
         if not path.exists():
             return None
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if found["fingerprint"] != self.recipe.fingerprint(stage):
+        try:
+            found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            written, _ = found["fingerprint"], found["results"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise CgiaaError(
+                "not the record of a stage: cut off or changed",
+                path=escape(path),
+                mend="delete it to run the stage anew",
+            ) from error
+        if written not in (self.recipe.fingerprint(stage), self.recipe.fingerprint(stage, whole=True)):
             raise CgiaaError(
                 f"the stage '{stage}' was run with another recipe",
                 path=escape(path),
@@ -85,12 +103,21 @@ class Context:
 
 
 def make_context(
-    recipe: Recipe, data: Path | None, out: Path, device: str = "auto", say: Say = lambda _: None
+    recipe: Recipe,
+    data: Path | str | None,
+    out: Path,
+    device: str = "auto",
+    say: Say = lambda _: None,
+    *,
+    spare: Path | None = None,
 ) -> Context:
     """The context of a run; where the recipe asks for synthetic data and none is given, they are made in OUT/data.
 
+    Args:
+        spare: where they are made instead, if they are not there yet: for a plan, which leaves nothing in OUT.
+
     Raises:
-        UsageError: no such device, or no data.
+        UsageError: no such device, no data, or OUT cannot be a folder.
     """
     import torch
 
@@ -99,27 +126,49 @@ def make_context(
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("torch finds no CUDA device", mend="use --device cpu, or install a CUDA build of torch")
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    _require_folder(out)
     if data is None and not recipe.data.synthetic:
         raise UsageError(f"the recipe {recipe.name} needs --data", mend="see docs/data.md for what lies in it")
-    if data is not None and not data.is_dir():
+    if data is not None and not exists(str(data)):
         raise UsageError("no such folder", path=escape(data), mend="name the folder of the training sets")
+    if data is not None and "://" not in str(data) and not Path(data).is_dir():
+        raise UsageError("not a folder", path=escape(data), mend="name the folder that the file lies in")
     if data is None:
-        from cgiaa_training.synthetic import make
-
-        data = out / "data"
+        data = out / MADE
         if not data.exists():
-            partial = out / "data.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            make(partial, recipe.data.synthetic, recipe.seed)
-            partial.replace(data)
+            data = _make_data(recipe, spare or out)
     return Context(recipe, data, out, kind, say)
 
 
+def _require_folder(out: Path) -> None:
+    for place in (out, *out.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UsageError("not a folder", path=escape(place), mend="name another --out")
+            return
+
+
+def _make_data(recipe: Recipe, folder: Path) -> Path:
+    from cgiaa_training.synthetic import make
+
+    partial = folder / f"{MADE}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    make(partial, recipe.data.synthetic, recipe.seed)
+    return partial.replace(folder / MADE)
+
+
 def plan_stages(context: Context, stages: Sequence[str]) -> Iterator[str]:
-    """A table of what the stages would do, from each stage's own `plan`; nothing is trained or written."""
-    yield f"{'stage':12}{'samples':>10}{'steps':>8}{'parameters':>12}{'trained':>12}{'memory':>10}{'time':>10}"
+    """A table of what the stages would do, from each stage's own `plan`; nothing is trained or written.
+
+    Raises:
+        UsageError: the recipe has no such stage.
+        CgiaaError: what a stage needs is not there, see `preflight.look`.
+    """
     for stage in stages:
         _require_stage(context.recipe, stage)
+    preflight.look(context.recipe, stages, context.data)
+    yield f"{'stage':12}{'samples':>10}{'steps':>8}{'parameters':>12}{'trained':>12}{'memory':>10}{'time':>10}"
+    for stage in stages:
         p = stage_module(stage).plan(context)
         sizes = f"{p.parameters / 1e6:>11.1f}M{p.trained / 1e6:>11.1f}M{p.memory_bytes / 1e9:>8.2f}GB"
         yield f"{stage:12}{p.samples:>10}{p.steps:>8}{sizes}{_duration(p.seconds):>10}"
@@ -152,11 +201,13 @@ def run_stages(context: Context, stages: Sequence[str], command: str = "") -> di
 
     Raises:
         UsageError: the recipe has no such stage.
-        CgiaaError: of a stage; what the stages before it made stays.
+        CgiaaError: what a stage needs is not there (nothing is run then), a stage was done with other data, or of a
+            stage; what the stages before it made stays.
     """
     for stage in stages:
         _require_stage(context.recipe, stage)
     require_space(context.out, LEAST_SPACE, "training")
+    data = _look(context, stages)
     results = {}
     for stage in stages:
         if context.record(stage) is not None:
@@ -165,13 +216,36 @@ def run_stages(context: Context, stages: Sequence[str], command: str = "") -> di
             context.say(f"{stage} ...")
             start = time.monotonic()
             found = stage_module(stage).run(context)
-            _write(context, stage, found, time.monotonic() - start, command)
+            _write(context, stage, found, time.monotonic() - start, command, data[stage])
             context.say(f"{stage}: done in {time.monotonic() - start:.0f} s")
         results[stage] = context.results(stage)
     return results
 
 
-def _write(context: Context, stage: str, results: dict[str, Any], seconds: float, command: str) -> None:
+def _look(context: Context, stages: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The digests of each stage's sets, after a look at what those that are not done will need."""
+    records = {stage: context.record(stage) for stage in stages}
+    needs = preflight.look(context.recipe, [s for s in stages if records[s] is None], context.data)
+    for line in needs.warnings:
+        context.say(line)
+    names = {stage: preflight.names_until(context.recipe, stage) for stage in stages}
+    known = preflight.digests(sorted(set().union(*names.values())), context.data, needs.sets)
+    found = {stage: {name: known[name] for name in known if name in names[stage]} for stage in stages}
+    for stage, record in records.items():
+        before = (record or {}).get("data", {})  # older versions wrote none
+        changed = [name for name, digest in found[stage].items() if before.get(name, digest) != digest]
+        if changed:
+            raise CgiaaError(
+                f"the stage '{stage}' was run with other data: {', '.join(map(escape, changed))} has changed since",
+                path=escape(context.out / stage / RESULTS),
+                mend="use another --out, or delete the folders of this stage and of those after it to run them anew",
+            )
+    return found
+
+
+def _write(
+    context: Context, stage: str, results: dict[str, Any], seconds: float, command: str, data: dict[str, str]
+) -> None:
     record = {
         "stage": stage,
         "fingerprint": context.recipe.fingerprint(stage),
@@ -181,6 +255,7 @@ def _write(context: Context, stage: str, results: dict[str, Any], seconds: float
         "commit": _commit(),
         "python": sys.version.split()[0],
         "device": context.device,
+        "data": data,
         "seconds": round(seconds, 1),
         "results": results,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +33,9 @@ data_app = typer.Typer(help="Look into training data.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="Name of a recipe (see: cgiaa train recipes), or a file.")]
-DataOption = Annotated[Path | None, typer.Option("--data", help="Folder of the training sets, see docs/data.md.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Folder or address of the training sets, see docs/data.md.")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the run; a run that was interrupted goes on in it.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Instead of the recipe's.")]
@@ -87,9 +89,11 @@ def recipes() -> None:
 @data_app.command()
 def check(
     sets: Annotated[list[str], typer.Argument(help="Names of sets (docs/data.md), or manifest files.")],
-    data: Annotated[Path, typer.Option("--data", help="Folder of the training sets.")] = Path("data"),
+    data: Annotated[
+        str, typer.Option("--data", metavar="DIR", help="Folder or address of the training sets.")
+    ] = "data",
 ) -> None:
-    """Find missing, corrupt, duplicated and leaking photos; exit 3 if there are any."""
+    """Find missing, corrupt, duplicated, leaking and disputed photos; exit 3 if there are any."""
     with needs_training("checking training data"):
         from cgiaa_training.check import check as look
     report = look(sets, data, _say)
@@ -100,7 +104,7 @@ def check(
 
 
 def _run(
-    stage: str | None, out: Path, recipe: str, data: Path | None, device: str, seed: int | None, dry_run: bool
+    stage: str | None, out: Path, recipe: str, data: str | None, device: str, seed: int | None, dry_run: bool
 ) -> None:
     with needs_training("training"):
         from cgiaa_training.recipe import load_recipe
@@ -110,13 +114,10 @@ def _run(
     if seed is not None:
         chosen = replace(chosen, seed=seed)
     stages = chosen.stages if stage is None else (stage,)
-    context = make_context(chosen, data, out, device, _say)
     if dry_run:
-        from cgiaa_training.run import plan_stages
-
-        for line in plan_stages(context, stages):
-            typer.echo(printable(line))
+        _plan(chosen, stages, out, data, device)
         return
+    context = make_context(chosen, data, out, device, _say)
     results = run_stages(context, stages, shlex.join(["cgiaa", *sys.argv[1:]]))
     for name, found in results.items():
         for key, value in found.items():
@@ -125,6 +126,17 @@ def _run(
     bundle = out / "bundle"
     if "export" in results:
         typer.echo(f"{escape(bundle)} is ready: cgiaa rank FOLDER --model {escape(bundle)}")
+
+
+def _plan(recipe: Any, stages: Sequence[str], out: Path, data: str | None, device: str) -> None:
+    """Print what the stages would do; what has to be made for that is gone afterwards."""
+    from tempfile import TemporaryDirectory
+
+    from cgiaa_training.run import make_context, plan_stages
+
+    with TemporaryDirectory() as spare:
+        for line in plan_stages(make_context(recipe, data, out, device, _say, spare=Path(spare)), stages):
+            typer.echo(printable(line))
 
 
 def _short(value: Any) -> str:
