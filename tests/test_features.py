@@ -26,6 +26,7 @@ from cgiaa_training.data import CropEdit, Job, read_photo, stamps
 from cgiaa_training.distill import DistillConfig, distill
 from cgiaa_training.expert_data import features_of
 from cgiaa_training.features import Frozen
+from cgiaa_training.loop import Run
 from cgiaa_training.run import Context
 from cgiaa_training.tune import Lesson
 from conftest import picture
@@ -56,8 +57,8 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def late_features(_: Towers, stems: Array) -> NDArray[np.float32]:
         return np.asarray(stems[:, 0, 0, 0, :1], np.float32).repeat(LATE, 1)
 
-    def tune(_: object, lesson: Lesson, *__: object) -> None:
-        raise Taught(lesson)
+    def tune(_: object, lesson: Lesson, run: Run) -> None:
+        raise Taught(lesson, run.key)
 
     monkeypatch.setattr(Frozen, "_look", look)
     monkeypatch.setattr(stage, "late_features", late_features)
@@ -83,6 +84,13 @@ def learning(rated: str, *photos: str) -> DistillConfig:
     return DistillConfig((rated,), crops="", photos=photos, weights="random", teacher_features=0)
 
 
+def key(data: Path, run: Path) -> str:
+    """What a checkpoint of the tuning is of."""
+    with pytest.raises(Taught) as caught:
+        distill(data, run, learning("mine.csv"), say=lambda _: None)
+    return str(caught.value.args[1])
+
+
 def brightness(data: Path, run: Path, name: str = "mine.csv") -> Array:
     """(N,) what the student would learn from, as `looked` sees it."""
     with pytest.raises(Taught) as caught:
@@ -102,6 +110,15 @@ def test_labels_and_features_stay_together_when_the_set_changes(data: Path, tmp_
     picture(9, 0.9).save(data / "p" / "2.jpg")
     changed = brightness(data, tmp_path / "run")
     assert changed[0] > first[7] and np.array_equal(changed[1:], first[3:])
+
+
+def test_a_checkpoint_is_of_the_photos_and_ratings(data: Path, tmp_path: Path, looked: list[int]) -> None:
+    first = key(data, tmp_path / "run")
+    assert first and key(data, tmp_path / "run") == first
+    (data / "mine.csv").write_text((data / "mine.csv").read_text().replace("p/3.jpg,4", "p/3.jpg,5"))
+    second = key(data, tmp_path / "run")
+    picture(9, 0.9).save(data / "p" / "2.jpg")
+    assert len({first, second, key(data, tmp_path / "run")}) == 3
 
 
 def test_features_change_with_edits_and_weights(data: Path, tmp_path: Path, looked: list[int]) -> None:

@@ -25,7 +25,7 @@ from cgiaa_models.text_judge import ABOUT, TextJudge
 from cgiaa_training.attributes_report import Held, measure, write_report
 from cgiaa_training.baselines import BagOfWords, by_keywords
 from cgiaa_training.comments import Comment, Comments, labelled, self_scored
-from cgiaa_training.files import appearing
+from cgiaa_training.files import appearing, key_of
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.manifest import DataSet, load_set
 from cgiaa_training.plan import Plan, estimate
@@ -158,7 +158,7 @@ def _train(context: Context, learn: Sequence[Comment], check: Sequence[Comment])
     held = Held.of(check)
     learner = fit(
         Learner(judge), data, data.collate, lambda m, b: judge_loss(m, b, config.judge),
-        Run(context.folder("attributes"), config.loop, seed, "attributes", context.device),
+        Run(context.folder("attributes"), config.loop, seed, "attributes", context.device, key_of(list(learn))),
         groups=lambda m: m.judge.groups(),
         evaluate=lambda m: held.brief(*m.judge.judge(held.texts)),
     )  # fmt: skip

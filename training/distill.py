@@ -29,7 +29,7 @@ from cgiaa_training.crops import FEWEST, LOOP, learn_crops
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
-from cgiaa_training.files import appearing, plain_name
+from cgiaa_training.files import appearing, key_of, plain_name
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
 from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.manifest import Sample, load_set
@@ -246,7 +246,8 @@ class _Distilling:
         taught, opinions = self._teach(frozen, labels, judged)
         lesson = Lesson(stems, columns(frozen[:, LATE:]) / 10, opinions, taught, self.config.feature_weight)
         seed, device = self.context.recipe.seed, self.context.device
-        agreement = tune(self.towers, lesson, Run(self.folder, self.config.loop, seed, "distill", device))
+        key = key_of([*rest, labels])  # not what follows from them: another number of threads rounds otherwise
+        agreement = tune(self.towers, lesson, Run(self.folder, self.config.loop, seed, "distill", device, key))
         features = self._whole(stems, rest)
         crop, cropped = self._crop_head(stems)
         student = Student(crop=crop is not None)
@@ -280,7 +281,8 @@ class _Distilling:
             if len(known) >= FEWEST:
                 self.context.say(f"distill: crops of {len(known)} photos")
                 samples = [part.samples[i] for i in known]
-                run = Run(self.folder / "crops", LOOP, self.context.recipe.seed, "crops", self.context.device)
+                key = key_of([(str(s.image), s.extra["best_crop_xywh"]) for s in samples])
+                run = Run(self.folder / "crops", LOOP, self.context.recipe.seed, "crops", self.context.device, key)
                 return learn_crops(samples, np.asarray(seen[known]), run)
         return None, {}
 

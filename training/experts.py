@@ -31,7 +31,7 @@ from cgiaa_training.expert_data import (
     perplexity,
     read_critiques,
 )
-from cgiaa_training.files import appearing
+from cgiaa_training.files import appearing, key_of
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.plan import Plan, estimate
 from cgiaa_training.run import Context
@@ -379,12 +379,13 @@ def _fit(
         for part in parts
     )
     loop = replace(config.loop, batch_size=max(1, config.loop.batch_size // GROUP))
+    key = key_of([[(u.text, u.prompt.tokens()) for u in parts[0]], points.of(parts[0]) if points else None])
     return fit(
         network,
         learnt,
         collate,
         language_loss,
-        Run(context.folder("experts") / name, loop, context.recipe.seed, f"experts: {name}", context.device),
+        Run(context.folder("experts") / name, loop, context.recipe.seed, f"experts: {name}", context.device, key),
         evaluate=lambda model: {"perplexity": perplexity(model, held, 400)} if parts[1] else {},
     )
 

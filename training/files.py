@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
@@ -35,8 +37,18 @@ def appearing(path: Path) -> Iterator[Path]:
 
 
 def key_of(parts: Any) -> str:
-    """Sixteen hex digits that change with `parts` (anything JSON holds): in a file's name, they tell what it is of."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    """Sixteen hex digits that change with `parts`: in a file's name or a checkpoint, they tell what it is of.
+
+    Args:
+        parts: anything JSON holds, arrays among it; of other objects, what `repr` says.
+    """
+    return hashlib.sha256(json.dumps(parts, default=_said).encode()).hexdigest()[:16]
+
+
+def _said(part: Any) -> str:
+    if isinstance(part, np.ndarray):
+        return f"{part.dtype} {part.shape} {hashlib.sha256(np.ascontiguousarray(part).data).hexdigest()}"
+    return repr(part)
 
 
 def plain_name(name: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from cgiaa_models.fusion import BINS, Fusion, FusionShape
 from cgiaa_training.features import points
-from cgiaa_training.files import appearing
+from cgiaa_training.files import appearing, key_of
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.losses import emd_loss, rank_loss
 from cgiaa_training.manifest import DataSet, Sample, load_set, split_by
@@ -349,6 +349,7 @@ def _train(context: Context, parts: Sequence[_Photos], folder: Path, **limits: b
         torch.from_numpy(np.concatenate([getattr(p, name)[p.of("train")] for p in parts]).astype(np.float32))
         for name in ("image", "texts", "target")
     )
+    key = key_of([part.numpy() for part in (image, texts, target)])
     torch.manual_seed(context.recipe.seed)
     head = Fusion(_shape(config, image.shape[1], **limits))
     head.fit_scale(image, texts)
@@ -358,7 +359,7 @@ def _train(context: Context, parts: Sequence[_Photos], folder: Path, **limits: b
         data,
         lambda part: {key: torch.stack([one[key] for one in part]) for key in part[0]},
         _loss(config),
-        Run(folder, config.loop, context.recipe.seed, f"fusion {folder.name}", context.device),
+        Run(folder, config.loop, context.recipe.seed, f"fusion {folder.name}", context.device, key),
     )
 
 

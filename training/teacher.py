@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_training.expert_report import sample_prompts
-from cgiaa_training.files import appearing
+from cgiaa_training.files import appearing, key_of
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.pretrained import fetch
 from cgiaa_training.run import Context
@@ -264,7 +264,7 @@ def _learn(context: Context, units: Sequence[Unit], folder: Path) -> tuple[nn.Mo
     loop = replace(config.loop, batch_size=max(1, config.loop.batch_size // GROUP))
     pupil = fit(
         _Pupil(model, config.layers), _Lessons(examples, context.recipe.seed), _collate, _loss,
-        Run(folder, loop, context.recipe.seed, "experts: teacher", context.device),
+        Run(folder, loop, context.recipe.seed, "experts: teacher", context.device, key_of(examples)),
         groups=lambda p: [(0, [w for w in p.parameters() if w.requires_grad])],
     )  # fmt: skip
     return pupil.model, tokenizer

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from cgiaa_models.towers import DualEncoder, Heads
 from cgiaa_training.alignment import start_heads
-from cgiaa_training.files import appearing
+from cgiaa_training.files import appearing, key_of
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.losses import cached_step, gathered, infonce
 from cgiaa_training.manifest import Sample, load_set, split_by
@@ -136,8 +136,9 @@ def run(context: Context) -> dict[str, Any]:
     if config.start != "random":
         start_heads(model, data, config.start, config.strength)
     step = cached_step(config.part, _loss_of) if config.part else None
+    key = key_of([train.photos, train.texts, train.photo])
     model = fit(
-        model, data, data.collate, _loss, Run(folder, config.loop, context.recipe.seed, "vlap", context.device),
+        model, data, data.collate, _loss, Run(folder, config.loop, context.recipe.seed, "vlap", context.device, key),
         groups=DualEncoder.groups, evaluate=lambda m: _check(m, checks), step=step,
     )  # fmt: skip
     save(model, folder / "vlap.pt")
