@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +34,11 @@ from conftest import picture
 from numpy.typing import NDArray
 from PIL import Image
 
+from cgiaa_cli import bundles
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.imaging.measure import MEASURES
+from cgiaa_cli.imaging.preprocess import prepare
+from cgiaa_cli.inference.engine import Engine
 
 Array = NDArray[Any]
 
@@ -119,6 +123,22 @@ def test_a_checkpoint_is_of_the_photos_and_ratings(data: Path, tmp_path: Path, l
     second = key(data, tmp_path / "run")
     picture(9, 0.9).save(data / "p" / "2.jpg")
     assert len({first, second, key(data, tmp_path / "run")}) == 3
+
+
+def test_a_bundle_says_what_nobody_rated(data: Path, tmp_path: Path, looked: list[int]) -> None:
+    opinions = []
+    for teacher in ("", "default"):
+        with pytest.raises(Taught) as caught:
+            config = replace(learning("mine.csv"), teacher=teacher, ridge_technical=1e-4, ridge_complexity=1e-4)
+            distill(data, tmp_path / "run", config, say=lambda _: None)
+        opinions.append(caught.value.args[0].opinions)
+    assert not opinions[0][:, 1:].any() and np.array_equal(opinions[0][:, 0], opinions[1][:, 0])
+    photos = [prepare(read_photo(data / "p" / f"{i}.jpg")) for i in range(8)]
+    said = Engine(bundles.load("default"), "cpu").run(photos)
+    assert np.ptp([s.technical for s in said]) > 0.1
+    bright = np.argsort([p.photo.mean() for p in photos])  # all that a tower sees here
+    slope = np.polyfit(bright, [s.technical for s in said], 1)[0]
+    assert np.corrcoef(opinions[1][:, 1], bright)[0, 1] * slope > 0
 
 
 def test_features_change_with_edits_and_weights(data: Path, tmp_path: Path, looked: list[int]) -> None:

@@ -31,9 +31,11 @@ from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, late_features
 from cgiaa_training.files import appearing, key_of, plain_name
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
+from cgiaa_training.held_out import inputs
 from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.manifest import Sample, load_set
 from cgiaa_training.plan import Plan, estimate, passes, together
+from cgiaa_training.precision import outputs_of
 from cgiaa_training.prior import LanguageConfig, opinion
 from cgiaa_training.ridge import columns, out_of_fold, unit
 from cgiaa_training.run import Context
@@ -42,6 +44,7 @@ from cgiaa_training.weights import LANGUAGE_MODELS, WEIGHTS, load_teacher, load_
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
+from cgiaa_cli.bundles import load
 from cgiaa_cli.errors import UsageError
 from cgiaa_cli.inference.scores import ATTRIBUTES
 from cgiaa_cli.paths import escape
@@ -65,6 +68,8 @@ class DistillConfig:
             splits are not learned from.
         crops: a set in FCDB's layout: votes between two crops, and best crops; "": none.
         photos: sets whose photos are only judged by the teachers.
+        teacher: a bundle (a name or path) that says technical quality and complexity of all photos where no set rates
+            them; "": nobody does, and the student gives every photo the same.
         weights: `published` (training/weights.py) or `random`, for trials without them.
         ridge_teacher, ridge_technical, ridge_complexity: strength of the teachers' ridges, see ridge.py.
         judge_weight: of the AVA judge's opinion beside that of the beauty teacher, which has 1.
@@ -81,6 +86,7 @@ class DistillConfig:
     rated: tuple[str, ...] = ("oasis_objects_animals", "savoias", "biq2021")
     crops: str = "fcdb"
     photos: tuple[str, ...] = ("coco",)
+    teacher: str = ""
     weights: str = "published"
     ridge_teacher: float = 0.1
     ridge_technical: float = 0.3
@@ -311,7 +317,15 @@ class _Distilling:
             low, high = (0, 100) if name == "complexity" else (1, 10)
             parts = [part.labels(name, low, high) for part in self.sets]
             found[name] = np.concatenate([unit_known(p) for p in parts] if name == "score" else parts)
-        return found
+        missing = [name for name in LABELS[1:] if not np.isfinite(found[name]).any()]
+        return found | (self._told(missing) if self.config.teacher and missing else {})
+
+    def _told(self, names: Sequence[str]) -> dict[str, Array]:
+        """What another bundle says of the pool, by name."""
+        source = load(self.config.teacher)
+        self.context.say(f"distill: {source.name} {source.version} says {' and '.join(names)}")
+        seen = outputs_of(source.encoder.read_bytes(), inputs([place for part in self.sets for place, _ in part.jobs]))
+        return {name: np.asarray(seen[name], np.float64) for name in names}
 
     def _teach(self, frozen: Array, labels: dict[str, Array], judged: Array) -> tuple[Array, Array]:
         """Features that the tail learns to give (N, K), and opinions (N, 3), all in zero mean and unit deviation."""

@@ -84,7 +84,7 @@ def calibration(name: str, data: Path | str, most: int) -> list[Inputs]:
     return inputs([str(photos[i].image) for i in order])
 
 
-def inputs(places: Sequence[str]) -> list[Inputs]:
+def inputs(places: Sequence[str | Path]) -> list[Inputs]:
     """What the network reads of photos, in batches. Raises CgiaaError where one is missing or damaged."""
     ready = [prepare(read_photo(place)) for place in places]
     return [batch(ready[i : i + BATCH]) for i in range(0, len(ready), BATCH)]

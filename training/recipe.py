@@ -168,15 +168,15 @@ def _across(given: set[str], values: dict[str, Any]) -> list[str]:
         ("export.search", said("export", "search"), "vlap"),
     ]
     faults = [f"{what} needs a section [{other}]" for what, asked, other in needs if asked and other not in given]
-    source = said("export", "text_from")
-    if source and given & {"attributes", "experts"}:
+    if said("export", "text_from") and given & {"attributes", "experts"}:
         faults.append("export.text_from brings texts of its own: leave it out, or [attributes] and [experts]")
-    if source:
+    for stage, name in (("export", "text_from"), ("distill", "teacher")):
+        source = said(stage, name)
         try:
-            if not bundles.load(source).text:
+            if source and not bundles.load(source).text and name == "text_from":
                 faults.append(f"export.text_from: the model {escape(source)} has no texts to bring along")
         except BundleError as error:
-            faults.append(f"export.text_from: {error.path}: {error.cause}")
+            faults.append(f"{stage}.{name}: {error.path}: {error.cause}")
     return faults
 
 
