@@ -159,7 +159,7 @@ text_from = "nope"
     with pytest.raises(UsageError, match=r"2 faults: fusion needs a section \[vlap\]; export.search needs"):
         load_recipe(written(tmp_path, text))
     text = f"[distill]\n{rated}\nteacher = 'nope'\n"
-    with pytest.raises(UsageError, match="1 fault: distill.teacher: nope: no model bundle of that name"):
+    with pytest.raises(UsageError, match=r"1 fault: distill\.teacher: nope: no model bundle of that name"):
         load_recipe(written(tmp_path, text))
     text = f"[distill]\n{rated}\nmap_weight = 1.0\n[export]\ncheck = ['a']\n{whole}"
     with pytest.raises(UsageError, match=r"1 fault: distill.map_weight needs a section \[fusion\]"):

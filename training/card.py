@@ -8,7 +8,7 @@ from typing import Any
 
 from cgiaa_training.manifest import Description, load_set
 from cgiaa_training.recipe import sets_of
-from cgiaa_training.run import Context
+from cgiaa_training.run import Context, commit
 
 from cgiaa_cli import __version__
 
@@ -110,17 +110,22 @@ def _shipped(more: Mapping[str, Any]) -> str:
 
 
 def _made(context: Context) -> str:
-    rows = []
-    for stage in context.recipe.stages:
-        record = context.record(stage)
-        if record is not None:
-            command = str(record["command"])  # the bundle goes to others, the paths of this machine do not
-            for option, name in (("data", "DATA"), ("out", "RUN")):  # of whatever run: a stage can come from another
-                command = re.sub(rf"(?<!\S)--{option}[ =]\S+", f"--{option} {name}", command)
-            time = f"{record['seconds']:.0f} s, {record.get('device', 'cpu')}"
-            rows.append((stage, record["commit"] or "-", time, f"`{command}`"))
+    records = [(stage, context.record(stage)) for stage in context.recipe.stages if stage != "export"]
+    rows = [
+        (stage, r["commit"] or "-", f"{r['seconds']:.0f} s, {r.get('device', 'cpu')}", _public(str(r["command"])))
+        for stage, r in records
+        if r is not None
+    ]
+    rows.append(("export", commit() or "-", "-", _public(context.command)))  # its record is written after this
     version = f"Recipe `{context.recipe.name}`, seed {context.recipe.seed}; exported by cgiaa {__version__}."
     return f"{version}\n\n{_table(('stage', 'commit', 'time', 'command'), rows)}"
+
+
+def _public(command: str) -> str:
+    """A command without the paths of this machine: the bundle goes to others."""
+    for option, name in (("data", "DATA"), ("out", "RUN")):  # of whatever run: a stage can come from another
+        command = re.sub(rf"(?<!\S)--{option}[ =]\S+", f"--{option} {name}", command)
+    return f"`{command}`" if command else "-"
 
 
 def _describe(name: str, context: Context) -> Description:

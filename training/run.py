@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from cgiaa_cli.config import DEVICES
 from cgiaa_cli.errors import CgiaaError, DeviceError, UsageError
 from cgiaa_cli.paths import escape
 
-__all__ = ["Context", "make_context", "plan_stages", "run_stages"]
+__all__ = ["Context", "commit", "make_context", "plan_stages", "run_stages"]
 
 Say = Callable[[str], None]
 RESULTS = "results.json"
 MADE = "data"  # folder of synthetic data in a run's
 LEAST_SPACE = 1_000_000_000
+FIRST = os.environ.get("RANK", "0") == "0"  # among the processes that torchrun started
+PATIENCE = 600  # seconds that the others wait for it
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Context:
         out: folder of the run; a stage's own is `folder(stage)`.
         device: `cpu` or `cuda`.
         say: takes a line for the user.
+        command: the user's command line, for the records.
     """
 
     recipe: Recipe
@@ -47,6 +51,7 @@ class Context:
     out: Path
     device: str = "cpu"
     say: Say = field(default=lambda _: None)
+    command: str = ""
 
     def folder(self, stage: str) -> Path:
         """The stage's folder, made where it is not there."""
@@ -136,7 +141,7 @@ def make_context(
     if data is None:
         data = out / MADE
         if not data.exists():
-            data = _make_data(recipe, spare or out)
+            data = _make_data(recipe, spare or out) if FIRST or spare else _made_by_the_first(data)
     return Context(recipe, data, out, kind, say)
 
 
@@ -155,6 +160,16 @@ def _make_data(recipe: Recipe, folder: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     make(partial, recipe.data.synthetic, recipe.seed)
     return partial.replace(folder / MADE)
+
+
+def _made_by_the_first(data: Path) -> Path:
+    for _ in range(PATIENCE):
+        if data.exists():
+            return data
+        time.sleep(1)
+    raise CgiaaError(
+        "the first process made no data", path=escape(data), mend="see what it says, or name an --out that all see"
+    )
 
 
 def plan_stages(context: Context, stages: Sequence[str]) -> Iterator[str]:
@@ -190,7 +205,7 @@ def _require_stage(recipe: Recipe, stage: str) -> None:
 
 
 def run_stages(context: Context, stages: Sequence[str], command: str = "") -> dict[str, dict[str, Any]]:
-    """Run stages, without those that are done.
+    """Run stages, without those that are done; of several processes (`torchrun`) the first alone exports.
 
     Args:
         stages: names, in order; see `recipe.STAGES`.
@@ -207,16 +222,19 @@ def run_stages(context: Context, stages: Sequence[str], command: str = "") -> di
     for stage in stages:
         _require_stage(context.recipe, stage)
     require_space(context.out, LEAST_SPACE, "training")
+    context = replace(context, command=command)
     data = _look(context, stages)
     results = {}
     for stage in stages:
+        if stage == "export" and not FIRST:
+            continue
         if context.record(stage) is not None:
             context.say(f"{stage}: done before")
         else:
             context.say(f"{stage} ...")
             start = time.monotonic()
             found = stage_module(stage).run(context)
-            _write(context, stage, found, time.monotonic() - start, command, data[stage])
+            _write(context, stage, found, time.monotonic() - start, data[stage])
             context.say(f"{stage}: done in {time.monotonic() - start:.0f} s")
         results[stage] = context.results(stage)
     return results
@@ -243,16 +261,14 @@ def _look(context: Context, stages: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _write(
-    context: Context, stage: str, results: dict[str, Any], seconds: float, command: str, data: dict[str, str]
-) -> None:
+def _write(context: Context, stage: str, results: dict[str, Any], seconds: float, data: dict[str, str]) -> None:
     record = {
         "stage": stage,
         "fingerprint": context.recipe.fingerprint(stage),
         "recipe": context.recipe.name,
-        "command": command,
+        "command": context.command,
         "cgiaa": __version__,
-        "commit": _commit(),
+        "commit": commit(),
         "python": sys.version.split()[0],
         "device": context.device,
         "data": data,
@@ -263,7 +279,7 @@ def _write(
         partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of the sources, with `+` where they were changed since; None outside a checkout."""
     folder = Path(__file__).parent
     try:
