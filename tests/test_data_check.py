@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cgiaa_training import synthetic
 from cgiaa_training.check import Report, check
+from cgiaa_training.manifest import load_set
 from conftest import RunCli, picture
 from PIL import Image, ImageEnhance
 
@@ -150,3 +151,19 @@ def test_the_command_prints_the_table_and_exits_3_on_a_leak(run_cli: RunCli, pho
     assert "; leave it out of one of the splits\n" in done.stdout
     done = run_cli("train", "data", "check", "avva", "--data", photos)
     assert done.returncode == 2 and done.stderr.splitlines()[0].startswith("cgiaa: no such set: avva; ")
+
+
+def test_what_cannot_be_read_is_left_out_when_asked(run_cli: RunCli, photos: Path) -> None:
+    manifest(photos / "set.csv", {f"{i}.png": ("train", "test")[i % 2] for i in range(7)})  # there is no 6.png
+    (photos / "3.png").write_bytes((photos / "3.png").read_bytes()[:200])
+    (photos / "left-out.txt").write_text("2.png\n")
+    told = run_cli("train", "data", "check", "set.csv", "--data", photos, "--leave-out")
+    assert told.returncode == 3 and f"{photos}/left-out.txt names the missing and corrupt photos" in told.stdout
+    assert (photos / "left-out.txt").read_text() == "2.png\n3.png\n6.png\n"
+    loaded = load_set("set.csv", photos)
+    assert [Path(str(s.image)).name for s in loaded.samples] == ["0.png", "1.png", "4.png", "5.png"]
+    assert loaded.dropped == {"left-out.txt names them": 3}
+    again = run_cli("train", "data", "check", "set.csv", "--data", photos, "--leave-out")
+    assert "dropped 3 (left-out.txt names them)" in again.stdout and "names the missing" not in again.stdout
+    refused = run_cli("train", "data", "check", "set.csv", "--data", "memory://x", "--leave-out")
+    assert refused.returncode == 2 and "no folder to write left-out.txt to" in refused.stderr

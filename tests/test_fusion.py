@@ -187,10 +187,10 @@ def test_a_broken_photo_is_named(data: Path, tmp_path: Path, written: list[str])
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     (tmp_path / "mine.csv").write_text(f"photo,score\na.jpg,5\n{data}/photos/00000.jpg,5\n")
     where = context(data, tmp_path / "run", rated=(str(tmp_path / "mine.csv"),), critiques="")
-    with pytest.raises(CgiaaError, match=r"a\.jpg: .*; put it back or leave its row out"):
+    with pytest.raises(CgiaaError, match=r"a\.jpg: .*; put it back, or leave out"):
         run(where)
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(CgiaaError, match=r"a\.jpg: no such photo; put it back or leave its row out"):
+    with pytest.raises(CgiaaError, match=r"a\.jpg: no such photo; put it back, or leave out"):
         run(where)
 
 

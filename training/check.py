@@ -93,6 +93,11 @@ class Report:
         """Photos that are missing, corrupt, duplicated, leaking or disputed."""
         return sum(row.missing + row.corrupt + row.duplicates + row.leaks + row.disputed for row in self.rows)
 
+    @property
+    def unreadable(self) -> list[str]:
+        """Escaped places of the photos that are missing or corrupt."""
+        return list(dict.fromkeys(f.photo for f in self.findings if f.kind in ("missing", "corrupt")))
+
     def lines(self) -> Iterator[str]:
         """The table, the warnings, and the first findings of each kind, as lines to print."""
         wide = max(len("set"), *(len(row.name) for row in self.rows))

@@ -22,7 +22,6 @@ from cgiaa_cli.imaging.decode import VIEW_LONG_SIDE, Photo, decode
 from cgiaa_cli.paths import escape
 
 __all__ = [
-    "DATA",
     "Crop",
     "CropEdit",
     "Edit",
@@ -41,23 +40,7 @@ Place = Path | str
 """Of a photo: a path, or an address for `manifest.read_image`, which as a Path would lose a slash."""
 Job = tuple[Place, Edit | None]  # a photo, and what is done to its pixels first
 
-MEND = "put it back or leave its row out; cgiaa train data check names all such photos"
-
-DATA = [
-    {"name": "BIQ2021 (sample)", "licence": "none stated", "use": "technical quality (train split)"},
-    {
-        "name": "FCDB",
-        "licence": "labels MIT; photos for research purposes only",
-        "use": "composition (train split)",
-    },
-    {"name": "OASIS objects and animals, beauty", "licence": "none stated", "use": "beauty ratings"},
-    {
-        "name": "SAVOIAS (sample)",
-        "licence": "those of its sources, several non-commercial",
-        "use": "complexity",
-    },
-    {"name": "COCO (sample)", "licence": "photo licences vary", "use": "photos without ratings"},
-]
+MEND = "put it back, or leave out all such photos with cgiaa train data check SET --leave-out"
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from cgiaa_training.describe import Description, Label, Layout, describe, set_names
+from cgiaa_training.left_out import LEFT_OUT, left_out
 from cgiaa_training.readers import PHOTO, Table, exists, format_of, join, read_image, read_rows
 
 from cgiaa_cli.errors import CgiaaError, UsageError
 from cgiaa_cli.paths import escape
 
-__all__ = ["ALIASES", "SPLITS", "DataSet", "Description", "Sample", "load_set", "read_image", "set_names", "split_by"]
+__all__ = [
+    "ALIASES",
+    "SPLITS",
+    "DataSet",
+    "Description",
+    "Sample",
+    "load_set",
+    "read_image",
+    "set_names",
+    "split_by",
+]
 
 SPLITS = ("train", "val", "test", "")
 _SPLIT_NAMES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test"}
@@ -108,12 +119,18 @@ def load_set(name: str, root: Path | str) -> DataSet:
         UsageError: no such set; a description that makes no sense.
         CgiaaError: a file or the photos are missing, a column is missing, a value is no number or out of its range,
             a split has an unknown name, or nothing is left.
+
+    Photos that ROOT/left-out.txt names, a line each, are left out (`cgiaa train data check --leave-out` writes it).
     """
     base = str(root)
     layout, rows = describe(name, base), None
     if layout is None:
         layout, base, rows = _plain(name, base)
     samples, dropped = _samples(layout, base, rows or _rows(layout, base))
+    unwanted = left_out(str(root))
+    kept = [s for s in samples if s.image not in unwanted]
+    if len(kept) < len(samples):
+        samples, dropped = kept, {**dropped, f"{LEFT_OUT} names them": len(samples) - len(kept)}
     if not samples:
         raise CgiaaError("no samples in it", path=escape(join(base, layout.tables[0].path)), mend="see docs/data.md")
     _require_photos([s.image for s in samples[:20] if s.image is not None], layout)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cgiaa_cli.commands.training import needs_training
+from cgiaa_cli.errors import UsageError
 from cgiaa_cli.paths import escape, printable
 
 __all__ = ["app"]
@@ -92,13 +93,23 @@ def check(
     data: Annotated[
         str, typer.Option("--data", metavar="DIR", help="Folder or address of the training sets.")
     ] = "data",
+    leave_out: Annotated[
+        bool,
+        typer.Option("--leave-out", help="Name the missing and corrupt ones in DIR/left-out.txt; training skips them."),
+    ] = False,
 ) -> None:
     """Find missing, corrupt, duplicated, leaking and disputed photos; exit 3 if there are any."""
     with needs_training("checking training data"):
         from cgiaa_training.check import check as look
+        from cgiaa_training.left_out import leave_out as leave
+    if leave_out and not Path(data).is_dir():
+        raise UsageError("no folder to write left-out.txt to", path=escape(data), mend="leave out --leave-out")
     report = look(sets, data, _say)
     for line in report.lines():
         typer.echo(printable(line))
+    if leave_out and report.unreadable:
+        path = leave(report.unreadable, Path(data))
+        typer.echo(f"{escape(path)} names the missing and corrupt photos: training goes without them")
     if report.faults:
         raise typer.Exit(LEAKS)
 
