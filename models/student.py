@@ -4,7 +4,8 @@
 * the judge's own tower (MobileNet v1, AVA) on the same frame at 192 px, kept because a few thousand
   photos do not carry its judgement into another tower;
 * the judge's first blocks on native-scale tiles, and measurements, for technical quality;
-* where it learned to crop, a head on the semantic tower's frozen map (models/crop.py).
+* where it learned to crop, a head on the semantic tower's frozen map (models/crop.py);
+* for GPUs, the image tower of the stage vlap beside these (`towers.Wide`).
 
 Heads see the mean and the deviation over the frame of several levels of each tower, not of the last alone: quality
 and complexity live in the early ones (hypercolumns, Hariharan et al. 2015). The heads of these two compare the photo
@@ -167,19 +168,27 @@ class Student(nn.Module):
         embedding_dim: size of the embedding (a projection of the semantic features).
         crop: whether it chooses crops, too.
         support: photos that the heads of technical quality and complexity keep.
+        wide: a larger tower (`towers.Wide`) whose features the heads see last; None: there is none.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, embedding_dim: int = 256, crop: bool = False, support: tuple[int, int] = (1, 1)) -> None:
+    def __init__(
+        self,
+        embedding_dim: int = 256,
+        crop: bool = False,
+        support: tuple[int, int] = (1, 1),
+        wide: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.towers = Towers()
-        self.register_buffer("mean", torch.zeros(FEATURES))
-        self.register_buffer("scale", torch.ones(FEATURES))
-        self.opinion = nn.Linear(FEATURES, 1)
-        self.attributes = nn.Linear(FEATURES, 4)
-        self.components = nn.Linear(FEATURES, COMPONENTS)
+        self.towers, self.wide = Towers(), wide
+        features = FEATURES + (cast(int, wide.width) if wide is not None else 0)
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.opinion = nn.Linear(features, 1)
+        self.attributes = nn.Linear(features, 4)
+        self.components = nn.Linear(features, COMPONENTS)
         self.technical, self.complexity = Kernel(support[0]), Kernel(support[1])
         self.embedding = nn.Linear(SEMANTIC, embedding_dim)
         self.crop = CropHead() if crop else None
@@ -189,7 +198,7 @@ class Student(nn.Module):
         return ((features - self.mean) / self.scale).clamp(-6, 6)
 
     def heads(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(B, FEATURES) of the towers -> distribution, attributes, technical, complexity, embedding."""
+        """(B, FEATURES, and those of a wide tower) -> distribution, attributes, technical, complexity, embedding."""
         z = self.standardise(features)
         x = self.components(z)
         judged = self.towers.judge.distribution(features[:, LATE + EARLY :][:, :JUDGE])
@@ -204,6 +213,8 @@ class Student(nn.Module):
     def forward(self, photo: Tensor, tiles: Tensor, measures: Tensor) -> tuple[Tensor, ...]:
         """The bundle's inputs -> the bundle's outputs (see docs/design.md for shapes and ranges)."""
         stem, features = self.towers.see(photo, tiles, measures)
+        if self.wide is not None:
+            features = torch.cat([features, self.wide(photo)], 1)
         found = self.heads(features)
         return found if self.crop is None else (*found, self.crop(stem, measures[:, ASPECT]))
 

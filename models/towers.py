@@ -7,6 +7,7 @@ fills in published weights.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -208,6 +209,36 @@ class TextTower(nn.Module):
     def layers(self) -> list[list[nn.Parameter]]:
         """Parameters by layer, from the bottom up."""
         return _layers(self.trunk)
+
+
+class Wide(nn.Module):
+    """A pair's image tower that a student sees with, beside its own; a checkpoint of it tells how it is built.
+
+    Args:
+        blueprint: see `ImageTower`.
+    """
+
+    blueprint: Tensor
+
+    def __init__(self, blueprint: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.tower = ImageTower(blueprint)
+        self.register_buffer("blueprint", torch.tensor(list(json.dumps(dict(blueprint)).encode()), dtype=torch.uint8))
+
+    @staticmethod
+    def of(blueprint: Tensor) -> Wide:
+        """The one of a checkpoint's `blueprint`, without its weights."""
+        return Wide(json.loads(bytes(blueprint.tolist())))
+
+    @property
+    def width(self) -> int:
+        """How many features it gives."""
+        return self.tower.width
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 sRGB of any size -> (B, width)."""
+        found: Tensor = self.tower(photo)
+        return found
 
 
 class DualEncoder(nn.Module):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cgiaa_training
 import fsspec
 import pytest
 from cgiaa_training import recipe as recipes
@@ -122,6 +123,7 @@ def test_sections_that_lack_each_other_are_named_with_the_other_faults(
 ) -> None:
     for name in ("vlap", "fusion"):  # the real ones
         monkeypatch.delitem(sys.modules, f"cgiaa_training.{name}")
+        monkeypatch.setattr(cgiaa_training, name, None, raising=False)  # an import binds it to another module
     rated = 'rated = ["mine.csv"]'
     text = f"""
 sead = 1

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from cgiaa_models.student import FEATURES
 from cgiaa_training.recipe import load_recipe, recipe_names
 from conftest import RunCli
 
@@ -43,6 +45,8 @@ def test_the_tiny_one_goes_from_nothing_to_a_bundle_in_use(run_cli: RunCli, tmp_
     assert not list(out.rglob("*.partial*"))
     bundle = bundles.load(str(out / "bundle"))
     assert {"experts", "judge"} <= set(bundle.manifest["text"]) and bundle.manifest["reference"]["quantiles"]
+    state = torch.load(out / "distill" / "student.pt", weights_only=True)
+    assert state["opinion.weight"][0, FEATURES:].abs().sum() > 0, "the score sees with the tower of vlap"
     assert "# Model card" in (out / "bundle" / "model-card.md").read_text("utf-8")
 
     ranked = run_cli("rank", EXAMPLES, "--model", out / "bundle", "--format", "json")

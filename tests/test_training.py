@@ -12,9 +12,10 @@ import onnx
 import pytest
 import torch
 from cgiaa_models.student import ASPECT, COMPONENTS, EARLY, FEATURES, JUDGE, LATE, Student, Towers, tilted
+from cgiaa_models.towers import Wide
 from cgiaa_training import distill as distill_stage
 from cgiaa_training import evaluate as evaluation
-from cgiaa_training import export
+from cgiaa_training import export, ridge
 from cgiaa_training import features as features_of
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, crops, iou, load_photo, photo_from_array, rated
@@ -146,15 +147,20 @@ def test_tilting_meets_the_wanted_means() -> None:
     assert torch.allclose(tilted(p, p @ torch.arange(1.0, 11.0)), p, atol=2e-3)  # asked for what it is, it stays
 
 
-def test_ridge_is_the_closed_form() -> None:
+@pytest.mark.parametrize(("photos", "features"), [(20, 30), (50, 12)])
+def test_ridge_is_the_closed_form(photos: int, features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ridge, "PART", 7)
     rng = np.random.default_rng(0)
-    x, y = rng.normal(3, 2, (20, 30)), rng.normal(5, 1, (20, 2))
-    centred = x - x.mean(0)
-    penalty = 0.3 * (centred**2).sum() / 20
-    weight = np.linalg.solve(centred.T @ centred + penalty * np.eye(30), centred.T @ (y - y.mean(0)))
-    fitted = Ridge(0.3).fit(x, y)
-    assert np.allclose(fitted.weight, weight, atol=1e-5)
-    assert np.allclose(fitted.predict(x).mean(0), y.mean(0))
+    x, y = rng.normal(3, 2, (photos, features)), rng.normal(5, 1, (photos, 2))
+    for intercept in (True, False):
+        centred, level = (x - x.mean(0), y.mean(0)) if intercept else (x, 0)
+        penalty = 0.3 * (centred**2).sum() / photos
+        weight = np.linalg.solve(centred.T @ centred + penalty * np.eye(features), centred.T @ (y - level))
+        fitted = Ridge(0.3, intercept=intercept).fit(x, y)
+        assert np.allclose(fitted.weight, weight, atol=1e-5)
+        assert np.allclose(fitted.predict(x), centred @ weight + level, atol=1e-4)
+        one = Ridge(0.3, intercept=intercept).fit(x, y[:, 0])
+        assert one.weight.shape == (features,) and np.allclose(one.weight, weight[:, 0], atol=1e-5)
 
 
 def test_a_photo_is_judged_out_of_its_fold_without_its_own_rating() -> None:
@@ -431,3 +437,21 @@ def test_a_student_comes_back_with_the_photos_that_its_heads_keep(student: Stude
     torch.save(larger.state_dict(), tmp_path / "student.pt")
     loaded = export.load_student(tmp_path / "student.pt")
     assert len(loaded.technical.support) == 7 and len(loaded.complexity.support) == 3
+
+
+def test_a_student_sees_with_a_wide_tower_too(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    wide = Wide({"kind": "timm", "name": "test_vit", "size": [160, 160]})
+    made = Student(wide=wide).eval()
+    torch.nn.init.zeros_(made.opinion.weight)
+    torch.nn.init.normal_(made.opinion.weight[:, -wide.width :], std=0.02)
+    torch.nn.init.constant_(made.opinion.bias, 5)
+    inputs = export.sample(2)
+    with torch.inference_mode():
+        first = made(**inputs)
+        torch.save(made.state_dict(), tmp_path / "student.pt")
+        again = export.load_student(tmp_path / "student.pt")(**inputs)
+        wide.tower.trunk.patch_embed.proj.weight.mul_(-1)  # type: ignore[union-attr, operator]
+        other = made(**inputs)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.allclose(first[0], other[0], atol=1e-3) and torch.equal(first[2], other[2])

@@ -24,11 +24,12 @@ import numpy as np
 import torch
 from cgiaa_models.crop import CropHead
 from cgiaa_models.student import BESIDE, EARLY, FEATURES, JUDGE, LATE, Student, Towers
-from cgiaa_training import fusion
+from cgiaa_models.towers import Wide
+from cgiaa_training import fusion, vlap
 from cgiaa_training.crops import FEWEST, LOOP, learn_crops
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, iou
-from cgiaa_training.features import Frozen, extract_teacher, late_features
+from cgiaa_training.features import Frozen, extract_teacher, extract_wide, late_features
 from cgiaa_training.files import appearing, key_of, plain_name
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
 from cgiaa_training.held_out import inputs
@@ -70,6 +71,7 @@ class DistillConfig:
         photos: sets whose photos are only judged by the teachers.
         teacher: a bundle (a name or path) that says technical quality and complexity of all photos where no set rates
             them; "": nobody does, and the student gives every photo the same.
+        wide: the student sees with the image tower of the stage vlap, too: better, and for GPUs.
         weights: `published` (training/weights.py) or `random`, for trials without them.
         ridge_teacher, ridge_technical, ridge_complexity: strength of the teachers' ridges, see ridge.py.
         judge_weight: of the AVA judge's opinion beside that of the beauty teacher, which has 1.
@@ -87,6 +89,7 @@ class DistillConfig:
     crops: str = "fcdb"
     photos: tuple[str, ...] = ("coco",)
     teacher: str = ""
+    wide: bool = False
     weights: str = "published"
     ridge_teacher: float = 0.1
     ridge_technical: float = 0.3
@@ -243,6 +246,7 @@ class _Distilling:
         else:
             self.towers = load_towers()
         self.frozen = Frozen(self.towers)
+        self.wide = self._wide() if config.wide else None
 
     def run(self) -> dict[str, Any]:
         stems, rest = zip(*(self._seen(part.name, part.jobs, mirror=True) for part in self.sets), strict=True)
@@ -256,7 +260,7 @@ class _Distilling:
         agreement = tune(self.towers, lesson, Run(self.folder, self.config.loop, seed, "distill", device, key))
         features = self._whole(stems, rest)
         crop, cropped = self._crop_head(stems)
-        student = Student(crop=crop is not None)
+        student = Student(crop=crop is not None, wide=self.wide and self.wide.cpu())
         student.crop = crop
         student.towers.load_state_dict(self.towers.state_dict())
         fit_heads(student, Pool(features, labels, opinions[:, 0]), self._evidence(features), self.config.heads)
@@ -269,6 +273,14 @@ class _Distilling:
             "weights": self._weights(),
         }
 
+    def _wide(self) -> Wide:
+        """The image tower of the stage vlap."""
+        self.context.results("vlap")
+        pair = vlap.load(self.context.out / "vlap" / "vlap.pt")
+        wide = Wide(pair.blueprint["image"])
+        wide.tower.load_state_dict(pair.image.state_dict())
+        return wide.eval().requires_grad_(False)
+
     def _weights(self) -> list[dict[str, str]]:
         """Published weights that shaped the student."""
         found = list(WEIGHTS) if self.config.weights == "published" else []
@@ -276,6 +288,9 @@ class _Distilling:
             name = self.config.language.model
             about = LANGUAGE_MODELS.get(name, {"name": name, "licence": "see where it comes from"})
             found.append({**about, "use": "teacher of the score only; not in the bundle"})
+        if self.wide is not None and self.context.recipe.vlap.pretrained:
+            about = {"name": self.context.recipe.vlap.image, "licence": "see where it comes from"}
+            found.append({**about, "use": "the wide tower; tuned by vlap unless locked"})
         return found
 
     def _crop_head(self, stems: Sequence[Array]) -> tuple[CropHead | None, dict[str, Any]]:
@@ -295,10 +310,15 @@ class _Distilling:
     # --- what the towers see -------------------------------------------------------------------------------------
 
     def _seen(self, name: str, jobs: Sequence[Job], *, mirror: bool = False) -> tuple[Array, Array]:
-        return self.frozen.extract(jobs, self.folder / "features", name, mirror=mirror, say=self.context.say)
+        folder, say = self.folder / "features", self.context.say
+        stems, rest = self.frozen.extract(jobs, folder, name, mirror=mirror, say=say)
+        if self.wide is not None:
+            more = extract_wide(self.wide, jobs, folder, f"wide-{name}", self.context.device, say)
+            rest = np.concatenate([rest, more], 1)
+        return stems, rest
 
     def _whole(self, stems: Sequence[Array], rest: Sequence[Array]) -> Array:
-        """(N, FEATURES) as the towers are now."""
+        """(N, FEATURES and those of a wide tower) as the towers are now."""
         late = np.concatenate([late_features(self.towers, part) for part in stems])
         return np.concatenate([late, np.concatenate(rest)], 1)
 
@@ -331,7 +351,7 @@ class _Distilling:
         """Features that the tail learns to give (N, K), and opinions (N, 3), all in zero mean and unit deviation."""
         own = columns(frozen)
         judge = own[:, LATE + EARLY :][:, :JUDGE]
-        parts = [own[:, :LATE], judge]
+        parts = [own[:, :LATE], judge, own[:, FEATURES:]]
         components: Array = np.zeros((len(own), 1), np.float32)  # without a larger trunk: nothing, easily learned
         if self.config.weights == "published":
             trunk = load_teacher()

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from cgiaa_models.student import Student
+from cgiaa_models.towers import Wide
 from cgiaa_training import text_parts
 from cgiaa_training.assemble import ABOUT, assemble
 from cgiaa_training.card import model_card, sets_of, training_data
@@ -276,7 +277,8 @@ def load_student(checkpoint: Path) -> Student:
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         kept = len(state["technical.support"]), len(state["complexity.support"])
-        student = Student(state["embedding.weight"].shape[0], crop="crop.prior" in state, support=kept)
+        wide = Wide.of(state["wide.blueprint"]) if "wide.blueprint" in state else None
+        student = Student(state["embedding.weight"].shape[0], "crop.prior" in state, kept, wide)
         student.load_state_dict(state)
     except Exception as error:  # torch, pickle and zip each have their own
         raise CgiaaError(

@@ -26,10 +26,11 @@ from cgiaa_training.pairs import view_of
 from numpy.typing import NDArray
 from PIL import Image
 
+from cgiaa_cli.imaging.decode import Photo
 from cgiaa_cli.imaging.preprocess import SIZE, TILE, TILES, batch, prepare, preprocess_hash
 from cgiaa_cli.inference.engine import import_onnxruntime
 
-__all__ = ["Frozen", "extract_teacher", "late_features", "points"]
+__all__ = ["Frozen", "extract_teacher", "extract_wide", "late_features", "points"]
 
 Array = NDArray[Any]
 Say = Callable[[str], None]
@@ -126,20 +127,56 @@ def extract_teacher(
     trunk: torch.nn.Module, jobs: Sequence[Job], folder: Path, name: str, say: Say = print
 ) -> NDArray[np.float32]:
     """The teacher's features (N, 2048) of whole photos squeezed to 224 px; kept, and raises, as `Frozen.extract`."""
+    size = (TEACHER_SIZE, TEACHER_SIZE)
     key = key_of([stamps(jobs), TEACHER_SIZE, _digest(trunk)])
-    out = folder / f"{plain_name(name)}-{key}.npy"
+
+    def look() -> Callable[[Array], Array]:
+        run = _session(_Unit(trunk), {"photo": (*size, 3)})
+        return lambda photos: run(["seen"], {"photo": photos})[0]
+
+    def view(photo: Photo) -> Array:
+        return np.asarray(Image.fromarray(photo.view).resize(size, Image.Resampling.BILINEAR))
+
+    return _kept(jobs, folder / f"{plain_name(name)}-{key}.npy", view, look, say)
+
+
+def extract_wide(
+    wide: torch.nn.Module, jobs: Sequence[Job], folder: Path, name: str, device: str, say: Say = print
+) -> NDArray[np.float32]:
+    """(N, wide.width) of `towers.Wide`, which sees what the bundle will show it; kept, and raises, as `Frozen.extract`.
+
+    By torch, on `device`: such a tower is too large for a CPU.
+    """
+    key = key_of([stamps(jobs), preprocess_hash(), _digest(wide)])
+
+    def look() -> Callable[[Array], Array]:
+        tower = wide.to(device)
+
+        def run(photos: Array) -> Array:
+            with torch.inference_mode():
+                return np.asarray(tower(torch.from_numpy(photos).to(device)).float().cpu().numpy())
+
+        return run
+
+    return _kept(jobs, folder / f"{plain_name(name)}-{key}.npy", lambda photo: prepare(photo).photo, look, say)
+
+
+def _kept(
+    jobs: Sequence[Job],
+    out: Path,
+    view: Callable[[Photo], Array],
+    look: Callable[[], Callable[[Array], Array]],
+    say: Say,
+) -> NDArray[np.float32]:
+    """(N, D) of what a network, opened where it is needed, says of a view of each photo; kept in `out`."""
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        look = _session(_Unit(trunk), {"photo": (TEACHER_SIZE, TEACHER_SIZE, 3)})
-        found = []
+        run, found = look(), []
         for start, part in _batched(jobs, BATCH):
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                views = [Image.fromarray(photo.view) for photo in pool.map(load_photo, part)]
-            size = (TEACHER_SIZE, TEACHER_SIZE)
-            small = np.stack([np.asarray(v.resize(size, Image.Resampling.BILINEAR)) for v in views])
-            found += look(["seen"], {"photo": small})
+                found.append(run(np.stack(list(pool.map(lambda job: view(load_photo(job)), part)))))
             if start // BATCH % 8 == 0:
-                say(f"{name}: {start}/{len(jobs)}")
+                say(f"{out.stem.rpartition('-')[0]}: {start}/{len(jobs)}")
         _save(out, np.concatenate(found).astype(np.float16))
     return np.asarray(np.load(out), np.float32)
 

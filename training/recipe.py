@@ -163,6 +163,7 @@ def _across(given: set[str], values: dict[str, Any]) -> list[str]:
         ("experts.photo", said("experts", "photo"), "vlap"),
         ("fusion", "fusion" in given, "vlap"),
         ("fusion without fusion.critiques", written, "experts"),
+        ("distill.wide", said("distill", "wide"), "vlap"),
         ("distill.map_weight", said("distill", "map_weight"), "fusion"),
         ("export", "export" in given, "distill"),
         ("export.search", said("export", "search"), "vlap"),

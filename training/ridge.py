@@ -1,4 +1,4 @@
-"""Ridge regression in its dual form: for more features than photos, with a strength that does not depend on either."""
+"""Ridge regression, for more features than photos or more photos than features; its strength depends on neither."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["Ridge", "columns", "out_of_fold", "unit"]
 
 Array = NDArray[Any]
+PART = 16384  # rows that are read at a time
 
 
 class Ridge:
@@ -27,11 +28,20 @@ class Ridge:
         """Learn `y` (N,) or (N, T) from `x` (N, F); sets `weight` (F,) or (F, T) and `bias`."""
         centre = x.mean(0) if self.intercept else np.zeros(x.shape[1], x.dtype)
         level = y.mean(0) if self.intercept else np.zeros(y.shape[1:])
-        rows = np.asarray(x - centre, np.float32)
-        kernel = (rows @ rows.T).astype(np.float64)
-        kernel[np.diag_indices(len(kernel))] += self.strength * np.trace(kernel) / len(kernel)
-        dual = np.linalg.solve(kernel, np.asarray(y - level, np.float64))
-        self.weight: Array = rows.T.astype(np.float64) @ dual
+        wanted = np.asarray(y - level, np.float64)
+        if len(x) > x.shape[1]:  # the same weights from the smaller system
+            gram, right = np.zeros((x.shape[1], x.shape[1])), np.zeros((x.shape[1], *y.shape[1:]))
+            for start in range(0, len(x), PART):
+                rows = np.asarray(x[start : start + PART] - centre, np.float32)
+                gram += rows.T @ rows
+                right += rows.T.astype(np.float64) @ wanted[start : start + PART]
+            gram[np.diag_indices(len(gram))] += self.strength * np.trace(gram) / len(x)
+            self.weight: Array = np.linalg.solve(gram, right)
+        else:
+            rows = np.asarray(x - centre, np.float32)
+            kernel = (rows @ rows.T).astype(np.float64)
+            kernel[np.diag_indices(len(kernel))] += self.strength * np.trace(kernel) / len(kernel)
+            self.weight = rows.T.astype(np.float64) @ np.linalg.solve(kernel, wanted)
         self.bias: Array = level - centre @ self.weight
         return self
 
