@@ -173,6 +173,18 @@ def test_the_experts_write_once(data: Path, tmp_path: Path, written: list[str]) 
     assert found.shape == (5, 10) and np.allclose(found.sum(1), 1, atol=1e-5) and written[-5:] == photos
 
 
+def test_the_same_seed_gives_the_same_head(data: Path, tmp_path: Path, written: list[str]) -> None:
+    runs = [context(data, tmp_path / name, ablations=False) for name in ("one", "two", "other")]
+    runs[2] = replace(runs[2], recipe=replace(runs[2].recipe, seed=1))
+    for stage in ("vlap", "experts"):
+        record = {"fingerprint": runs[2].recipe.fingerprint(stage), "results": {}}
+        (runs[2].folder(stage) / "results.json").write_text(json.dumps(record))
+    first, second, other = (run(where) for where in runs)
+    assert first == second != other
+    heads = [torch.cat([p.flatten() for p in fusion.load(r.folder("fusion") / "fusion.pt").parameters()]) for r in runs]
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
 def test_a_set_with_means_only_and_no_split_gets_both(data: Path, tmp_path: Path, written: list[str]) -> None:
     rows = ["photo,score", *(f"{data}/photos/{i:05}.jpg,{1 + i % 7}" for i in range(60))]
     (tmp_path / "mine.csv").write_text("\n".join(rows))

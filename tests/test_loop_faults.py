@@ -151,7 +151,7 @@ def test_a_checkpoint_that_does_not_fit_says_so(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(CgiaaError, match=r"00000001\.pt: the checkpoint cannot be written.*free some space"):
+        with pytest.raises(CgiaaError, match=r"00000001\.pt: cannot be written: the disk is full; free some space"):
             learn(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

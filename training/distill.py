@@ -16,7 +16,7 @@ was added (docs/training.md).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from cgiaa_training.crops import FEWEST, LOOP, learn_crops
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, iou
 from cgiaa_training.features import Frozen, extract_teacher, extract_wide, late_features
-from cgiaa_training.files import appearing, key_of, plain_name
+from cgiaa_training.files import appearing, key_of, plain_name, require_memory
 from cgiaa_training.heads import Evidence, Pool, Strengths, fit_heads
 from cgiaa_training.held_out import inputs
 from cgiaa_training.loop import LoopConfig, Run
@@ -58,6 +58,9 @@ SOURCES = ("published", "random")
 LEARNED = ("train", "")  # splits; a set without splits is learned from whole
 CLEAR = 0.25  # share of the votes beyond a half that makes a preference worth learning
 SCORES = np.arange(1, 11)
+COPIES = (
+    5  # of the matrix of all features while the teachers learn: as it is, standardised, stacked, and what that takes
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,14 @@ def plan(context: Context) -> Plan:
     batch = (torch.zeros(4, 120, 15, 15), torch.zeros(4, BESIDE))
     inputs = (torch.zeros(2, 240, 240, 3, dtype=torch.uint8), torch.zeros(2, 4, 112, 112, dtype=torch.uint8))
     frozen = passes("distill", towers, (*inputs, torch.zeros(2, 14)), 2 * photos, context.device)
-    return together("distill", frozen, estimate("distill", learner, batch, photos, config.loop, context.device))
+    tuned = estimate("distill", learner, batch, photos, config.loop, context.device)
+    cost = together("distill", frozen, tuned)
+    return replace(cost, memory_bytes=cost.memory_bytes + _matrices(photos))
+
+
+def _matrices(photos: int) -> int:
+    """Bytes that the features of these photos take, with the copies that teachers and heads make of them."""
+    return COPIES * photos * FEATURES * 4
 
 
 @dataclass(frozen=True)
@@ -249,6 +259,8 @@ class _Distilling:
         self.wide = self._wide() if config.wide else None
 
     def run(self) -> dict[str, Any]:
+        photos = sum(len(part.samples) for part in self.sets)
+        require_memory(_matrices(photos), f"distill: what the towers see of {photos} photos")
         stems, rest = zip(*(self._seen(part.name, part.jobs, mirror=True) for part in self.sets), strict=True)
         frozen = self._whole(stems, rest)
         judged = self._judged(frozen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +16,13 @@ from cgiaa_cli.paths import escape
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["PRECISIONS", "disk_full", "engine", "memory_guard"]
+__all__ = ["PRECISIONS", "engine", "memory_guard"]
 
 PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed",
 }  # fmt: skip
 # torch has no class of its own for these
 MEMORY_FULL = ("out of memory", "can't allocate memory", "not enough memory", "_ALLOC_FAILED")
-DISK_FULL = ("PytorchStreamWriter failed", "unexpected pos")
 
 
 def engine(device: str, precision: str) -> Fabric:
@@ -72,10 +70,3 @@ def memory_guard(name: str, folder: Path) -> Iterator[None]:
             path=escape(folder),
             mend="lower loop.batch_size and raise loop.accumulate as much (vlap: set or lower part)",
         ) from error
-
-
-def disk_full(error: OSError | RuntimeError) -> bool:
-    """Whether writing failed with it for want of space; torch.save says so in its own words."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return any(words in str(error) for words in DISK_FULL)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from cgiaa_models.expert import Expert, ExpertShape, load_gpt2
 from cgiaa_training import expert_report
+from cgiaa_training.data import read_photo
 from cgiaa_training.expert_data import (
     Buckets,
     Points,
@@ -44,7 +45,7 @@ from cgiaa_cli.critique.prompt import ATTRIBUTES, Prompt, choose_facts
 from cgiaa_cli.critique.tokenizer import Tokenizer
 from cgiaa_cli.critique.verify import Copies
 from cgiaa_cli.critique.writer import COPIES
-from cgiaa_cli.errors import CgiaaError, PhotoError
+from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
 __all__ = ["Experts", "ExpertsConfig", "load", "plan", "run", "write"]
@@ -263,25 +264,19 @@ def write(context: Context, images: Sequence[str], features: Array) -> list[dict
     """A critique of each photo for each attribute, from its point and, where it can be read, its measurements.
 
     Args:
-        images: paths; features: (N, D) their points in the VLAP space.
-    """
-    from cgiaa_training.manifest import read_image
+        images: places; features: (N, D) their points in the VLAP space.
 
+    Raises:
+        CgiaaError: a photo is missing or damaged.
+    """
     from cgiaa_cli.critique.facts import measure_facts, words
-    from cgiaa_cli.imaging.decode import decode
 
     experts = load(context.folder("experts"))
     random = np.random.default_rng(context.recipe.seed)
     found: list[dict[str, str]] = []
     for start in range(0, len(images), AT_ONCE):
         part = images[start : start + AT_ONCE]
-        holds: list[dict[str, set[str]]] = []
-        for image in part:
-            try:
-                holds.append(words(measure_facts(decode(read_image(image)))))
-            except PhotoError as error:
-                context.say(f"experts: {escape(image)}: {error.cause}; written without its measurements")
-                holds.append({})
+        holds = [words(measure_facts(read_photo(image))) for image in part]
         said: list[dict[str, str]] = [{} for _ in part]
         for attribute in ATTRIBUTES:
             plans = [p for level in experts.plans[attribute] for p in level]

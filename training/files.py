@@ -18,22 +18,55 @@ import numpy as np
 from cgiaa_cli.errors import CgiaaError
 from cgiaa_cli.paths import escape
 
-__all__ = ["appearing", "key_of", "plain_name", "require_space", "reserve"]
+__all__ = ["appearing", "key_of", "plain_name", "require_memory", "require_space", "reserve"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TORCH_FULL = ("PytorchStreamWriter failed", "unexpected pos")  # torch.save has no class of its own for it
 
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it becomes `path`, on the disk, when the block ends well."""
+    """A temporary name beside `path` to write to; it becomes `path`, on the disk, when the block ends well.
+
+    Raises CgiaaError when the disk is full.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        if not _disk_full(error):
+            raise
+        raise CgiaaError(
+            "cannot be written: the disk is full",
+            path=escape(path),
+            mend="free some space and run the same command again",
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _disk_full(error: OSError | RuntimeError) -> bool:
+    """Whether writing failed with it for want of space."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(words in str(error) for words in _TORCH_FULL)
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Raise CgiaaError when the system has fewer than `needed` bytes of memory to give for `what`, where it says so."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # no Linux
+        return
+    if free < needed:
+        raise CgiaaError(
+            f"{what} needs {_size(needed)} of memory, {_size(free)} are free",
+            mend="learn from fewer photos, or on a larger machine",
+        )
 
 
 def key_of(parts: Any) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from cgiaa_training.engine import PRECISIONS, disk_full, engine, memory_guard
+from cgiaa_training.engine import PRECISIONS, engine, memory_guard
 from cgiaa_training.files import appearing
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -380,17 +380,8 @@ class _State(Generic[M]):
             "random": self._random,
         }
         path = self.checkpoints / f"{self.step:08}.pt"
-        try:
-            with appearing(path) as partial:
-                torch.save(state, partial)
-        except (OSError, RuntimeError) as error:
-            if not disk_full(error):
-                raise
-            raise CgiaaError(
-                "the checkpoint cannot be written, the disk is full",
-                path=escape(path),
-                mend="free some space and run the same command again",
-            ) from error
+        with appearing(path) as partial:
+            torch.save(state, partial)
         for old in self._saved()[: -self.config.keep]:
             old.unlink()
 
