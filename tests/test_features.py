@@ -308,8 +308,6 @@ def test_a_column_by_another_name_is_told(data: Path, tmp_path: Path) -> None:
 
 def test_too_little_memory_is_told_first(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "COPIES", 10**7)
-    with pytest.raises(
-        CgiaaError, match=r"see of 8 photos needs \d+\.\d GB of memory, .* are free; "
-    ):
+    with pytest.raises(CgiaaError, match=r"see of 8 photos needs \d+\.\d GB of memory, .* are free; "):
         distill(data, tmp_path / "run", learning("mine.csv"), say=lambda _: None)
     assert not list((tmp_path / "run").rglob("*.npy"))

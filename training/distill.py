@@ -58,9 +58,7 @@ SOURCES = ("published", "random")
 LEARNED = ("train", "")  # splits; a set without splits is learned from whole
 CLEAR = 0.25  # share of the votes beyond a half that makes a preference worth learning
 SCORES = np.arange(1, 11)
-COPIES = (
-    5  # of the matrix of all features while the teachers learn: as it is, standardised, stacked, and what that takes
-)
+COPIES = 5  # of the matrix of all features while teachers learn: as it is, standardised, stacked, and on the way
 
 
 @dataclass(frozen=True)
