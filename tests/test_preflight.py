@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cgiaa_training import preflight, synthetic
 from cgiaa_training.preflight import digests, look, names_until
-from cgiaa_training.recipe import Recipe
+from cgiaa_training.recipe import Recipe, load_recipe
 from conftest import picture
 
 from cgiaa_cli.errors import CgiaaError
@@ -114,6 +114,39 @@ def test_copies_that_are_learned_from_and_held_out_stop_the_run(photos: Path) ->
     mine(photos, "0.bmp,train", "0.bmp,test")
     with pytest.raises(CgiaaError, match=r"/0.bmp: 1 held-out photo is also learned from; drop"):
         look(recipe("mine.csv"), ("distill",), photos)
+
+
+def test_a_folder_that_the_student_only_sees_may_hold_held_out_photos(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path
+) -> None:
+    monkeypatch.setattr(preflight, "_installed", lambda _: True)
+    mine(photos, "0.bmp,train", "1.bmp,test")
+    (photos / "mine.toml").write_text(  # as docs/training.md has it
+        f"""
+        [distill]
+        rated = ["mine.csv"]
+        photos = ["{photos}"]
+        crops = ""
+        teacher = "{tiny_bundle}"
+        [export]
+        check = ["mine.csv"]
+        calibration = ["mine.csv"]
+        """
+    )
+    documented = load_recipe(str(photos / "mine.toml"))
+    assert str(photos) in look(documented, documented.stages, photos).sets
+    mine(photos, "0.bmp,train", "copy0.bmp,test")  # what is rated is learned from, as ever
+    with pytest.raises(CgiaaError, match="1 held-out photo is also learned from"):
+        look(documented, documented.stages, photos)
+
+
+def test_a_digest_stays_when_photos_are_left_out(photos: Path) -> None:
+    mine(photos, "0.bmp,train", "gone.bmp,train", "2.bmp,test")
+    before = digests(["mine.csv"], photos, {})
+    (photos / "left-out.txt").write_text("gone.bmp\n")
+    found = look(recipe("mine.csv"), ("distill",), photos).sets
+    assert len(found["mine.csv"].samples) == 2
+    assert digests(["mine.csv"], photos, {}) == digests(["mine.csv"], photos, found) == before
 
 
 def test_copies_between_sets_count_where_one_is_learned_from(photos: Path) -> None:

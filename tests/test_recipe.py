@@ -247,6 +247,8 @@ def test_results_of_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
         CgiaaError, match=r"'vlap' was run with other data: mine.csv has changed since; use another --out"
     ):
         run_stages(mine("c"), ("vlap", "fusion"))
+    path = tmp_path / "out" / "vlap" / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data": {}}))
     with pytest.raises(CgiaaError, match="'fusion' was run with other data"):  # it learned from what vlap did
         run_stages(mine("c"), ("fusion",))
     for stage in ("vlap", "fusion"):
@@ -256,6 +258,17 @@ def test_results_of_other_data_are_not_taken_for_these(tmp_path: Path) -> None:
         path.write_text(json.dumps(record))
     run_stages(mine("c"), ("vlap", "fusion"))  # older records do not say
     assert CALLS == ["vlap", "fusion"]
+
+
+def test_a_stage_alone_does_not_go_on_from_one_that_had_other_data(tmp_path: Path) -> None:
+    def mine(first: str) -> Context:
+        (tmp_path / "mine.csv").write_text(f"id,text,score\n{first},dull,1\nb,fine,9\n")
+        return context(tmp_path, vlap=VlapConfig(4, sets=("mine.csv",)))
+
+    run_stages(mine("a"), ("vlap",))
+    with pytest.raises(CgiaaError, match=r"'vlap' was run with other data: mine.csv has changed"):
+        run_stages(mine("c"), ("fusion",))
+    assert run_stages(mine("a"), ("fusion",)) and CALLS == ["vlap", "fusion"]
 
 
 def test_the_command_to_run_first_can_be_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cgiaa_training.describe import Description, Label, Layout, describe, set_names
-from cgiaa_training.left_out import LEFT_OUT, left_out
+from cgiaa_training.left_out import LEFT_OUT, left_out, place_of
 from cgiaa_training.readers import PHOTO, Table, exists, format_of, join, read_image, read_rows
 
 from cgiaa_cli.errors import CgiaaError, UsageError
@@ -94,12 +94,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A loaded set; `dropped` counts, by reason, what was in its files and is not among the samples."""
+    """A loaded set; `dropped` counts, by reason, what was in its files and is not among the samples.
+
+    `every` has, beside the samples, those whose photos are left out.
+    """
 
     name: str
     samples: list[Sample]
     description: Description
     dropped: Mapping[str, int] = field(default_factory=dict)
+    every: Sequence[Sample] = ()
 
     def of(self, *splits: str) -> list[Sample]:
         """The samples of these splits."""
@@ -128,7 +132,7 @@ def load_set(name: str, root: Path | str) -> DataSet:
         layout, base, rows = _plain(name, base)
     samples, dropped = _samples(layout, base, rows or _rows(layout, base))
     unwanted = left_out(str(root))
-    kept = [s for s in samples if s.image not in unwanted]
+    every, kept = samples, [s for s in samples if not (unwanted and s.image and place_of(s.image) in unwanted)]
     if len(kept) < len(samples):
         samples, dropped = kept, {**dropped, f"{LEFT_OUT} names them": len(samples) - len(kept)}
     if not samples:
@@ -140,7 +144,7 @@ def load_set(name: str, root: Path | str) -> DataSet:
         about = replace(
             about, warnings=(*about.warnings, "without its photos and their lists every text is to learn from")
         )
-    return DataSet(short, samples, about, dropped)
+    return DataSet(short, samples, about, dropped, every)
 
 
 def split_by(samples: Iterable[Sample], val: float, test: float) -> list[Sample]:

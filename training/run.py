@@ -240,10 +240,15 @@ def run_stages(context: Context, stages: Sequence[str], command: str = "") -> di
     return results
 
 
-def _look(context: Context, stages: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The digests of each stage's sets, after a look at what those that are not done will need."""
+def _look(context: Context, asked: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The digests of each stage's sets, after a look at what those that are not done will need.
+
+    The stages before those asked for are compared, too: what comes next learns from what they left.
+    """
+    order = context.recipe.stages
+    stages = order[: 1 + max(map(order.index, asked), default=-1)]
     records = {stage: context.record(stage) for stage in stages}
-    needs = preflight.look(context.recipe, [s for s in stages if records[s] is None], context.data)
+    needs = preflight.look(context.recipe, [s for s in asked if records[s] is None], context.data)
     for line in needs.warnings:
         context.say(line)
     names = {stage: preflight.names_until(context.recipe, stage) for stage in stages}
