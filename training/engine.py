@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
+from cgiaa_training.processes import launcher
 
 from cgiaa_cli.errors import CgiaaError, DeviceError
 from cgiaa_cli.paths import escape
@@ -16,7 +17,7 @@ from cgiaa_cli.paths import escape
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["PRECISIONS", "engine", "memory_guard"]
+__all__ = ["PRECISIONS", "engine", "memory_guard", "take_gpu"]
 
 PRECISIONS: Mapping[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed",
@@ -40,10 +41,10 @@ def engine(device: str, precision: str) -> Fabric:
     kind = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     here: int | str = 1
     machines = 1
-    told = "LT_CLI_USED" in os.environ  # by `fabric run`, and Fabric bears to be told neither again nor to launch
+    told = launcher() == "fabric"  # and Fabric bears to be told neither again nor to launch
     if told:
         here = "auto"
-    elif "TORCHELASTIC_RUN_ID" in os.environ:
+    elif launcher():
         here = int(os.environ["LOCAL_WORLD_SIZE"])
         machines = int(os.environ["WORLD_SIZE"]) // here
         if kind == "cuda" and here > (count := torch.cuda.device_count()):
@@ -55,6 +56,12 @@ def engine(device: str, precision: str) -> Fabric:
     if not told:
         fabric.launch()
     return fabric
+
+
+def take_gpu(device: str) -> None:
+    """Give this process, where it is one of several, a GPU of its own for what it does without the engine, too."""
+    if launcher() and device == "cuda":  # too many processes are the engine's to refuse
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
 
 
 @contextmanager

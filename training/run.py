@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 from cgiaa_training import preflight
 from cgiaa_training.files import appearing, require_space
+from cgiaa_training.processes import is_first
 from cgiaa_training.readers import exists
 from cgiaa_training.recipe import Recipe, stage_module
 
@@ -30,8 +30,7 @@ Say = Callable[[str], None]
 RESULTS = "results.json"
 MADE = "data"  # folder of synthetic data in a run's
 LEAST_SPACE = 1_000_000_000
-FIRST = os.environ.get("RANK", "0") == "0"  # among the processes that torchrun started
-PATIENCE = 600  # seconds that the others wait for it
+PATIENCE = 600  # seconds that the other processes wait for the first one
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,8 @@ def make_context(
 ) -> Context:
     """The context of a run; where the recipe asks for synthetic data and none is given, they are made in OUT/data.
 
+    Of several processes the first makes them, and says what is said.
+
     Args:
         spare: where they are made instead, if they are not there yet: for a plan, which leaves nothing in OUT.
 
@@ -141,8 +142,8 @@ def make_context(
     if data is None:
         data = out / MADE
         if not data.exists():
-            data = _make_data(recipe, spare or out) if FIRST or spare else _made_by_the_first(data)
-    return Context(recipe, data, out, kind, say)
+            data = _make_data(recipe, spare or out) if is_first() or spare else _made_by_the_first(data)
+    return Context(recipe, data, out, kind, say if is_first() else lambda _: None)
 
 
 def _require_folder(out: Path) -> None:
@@ -219,14 +220,17 @@ def run_stages(context: Context, stages: Sequence[str], command: str = "") -> di
         CgiaaError: what a stage needs is not there (nothing is run then), a stage was done with other data, or of a
             stage; what the stages before it made stays.
     """
+    from cgiaa_training.engine import take_gpu
+
     for stage in stages:
         _require_stage(context.recipe, stage)
+    take_gpu(context.device)
     require_space(context.out, LEAST_SPACE, "training")
     context = replace(context, command=command)
     data = _look(context, stages)
     results = {}
     for stage in stages:
-        if stage == "export" and not FIRST:
+        if stage == "export" and not is_first():
             continue
         if context.record(stage) is not None:
             context.say(f"{stage}: done before")

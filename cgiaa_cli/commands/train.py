@@ -118,6 +118,7 @@ def _run(
     stage: str | None, out: Path, recipe: str, data: str | None, device: str, seed: int | None, dry_run: bool
 ) -> None:
     with needs_training("training"):
+        from cgiaa_training.processes import is_first
         from cgiaa_training.recipe import load_recipe
         from cgiaa_training.run import make_context, run_stages
 
@@ -126,10 +127,13 @@ def _run(
         chosen = replace(chosen, seed=seed)
     stages = chosen.stages if stage is None else (stage,)
     if dry_run:
-        _plan(chosen, stages, out, data, device)
+        if is_first():
+            _plan(chosen, stages, out, data, device)
         return
     context = make_context(chosen, data, out, device, _say)
     results = run_stages(context, stages, shlex.join(["cgiaa", *sys.argv[1:]]))
+    if not is_first():
+        return
     for name, found in results.items():
         for key, value in found.items():
             if not isinstance(value, dict | list):
