@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from cgiaa_cli.imaging.measure import MEASURES
 
 __all__ = [
+    "ASPECT",
     "BESIDE",
     "COMPONENTS",
     "EARLY",

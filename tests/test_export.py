@@ -61,6 +61,9 @@ class Taught:
     """Configuration of a stage that is done."""
 
     rated: tuple[str, ...] = ("tiny-photos",)
+    teacher: str = ""
+    wide: bool = False
+    resize: str = "squeeze"
     judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
@@ -128,7 +131,7 @@ def test_photos_to_calibrate_on_are_not_those_to_check_on(data: Path) -> None:
     assert held_out.check("tiny-photos", data, 9, {"tiny-photos"}).ratings.keys() == held.ratings.keys()
     whole = data / "whole.csv"
     whole.write_text("image,score\n" + "".join(f"photos/{i:05}.jpg,{i}\n" for i in range(4)))
-    kept = held_out.check("whole.csv", data, 9, {"whole.csv"}).ratings
+    kept = held_out.check("whole.csv", data, 9, {"./whole.csv"}).ratings
     assert list(kept) == [("whole.csv (learned from) score", "score")]
     assert list(held_out.check("whole.csv", data, 9).ratings) == [("whole.csv score", "score")]
     other = held_out.Check(held.batches, {("other", "score"): np.zeros(8)})
@@ -408,7 +411,7 @@ def test_experts_see_a_photo_where_they_saw_it_in_training(
     assert {"text/experts.npy", "text/decoder-mapper.onnx"} <= set(bundle.manifest["files"])
     assert all(50 < cost["perplexity"] < 5000 for cost in results["text"].values()), "told nothing of a photo"
     assert nearness(bundle, data, monkeypatch) == pytest.approx(near["cosine"], abs=0.02)
-    with pytest.raises(UsageError, match=r"experts that see photos need photos.*export\.reference"):
+    with pytest.raises(UsageError, match=r"experts that see photos, need photos.*export\.reference"):
         Photos(bundle.encoder.read_bytes(), [], []).known  # noqa: B018
 
 

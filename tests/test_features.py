@@ -20,14 +20,16 @@ import numpy as np
 import pytest
 import torch
 from cgiaa_models.student import FEATURES, LATE, Towers
+from cgiaa_models.towers import Wide
 from cgiaa_training import distill as stage
 from cgiaa_training import features, files, held_out, vlap
 from cgiaa_training.damage import DAMAGES
 from cgiaa_training.data import CropEdit, Job, read_photo, stamps
 from cgiaa_training.distill import DistillConfig, distill
 from cgiaa_training.expert_data import features_of
-from cgiaa_training.features import Frozen
+from cgiaa_training.features import Frozen, extract_wide
 from cgiaa_training.loop import Run
+from cgiaa_training.recipe import Recipe
 from cgiaa_training.run import Context
 from cgiaa_training.tune import Lesson
 from conftest import picture
@@ -311,3 +313,35 @@ def test_too_little_memory_is_told_first(data: Path, tmp_path: Path, monkeypatch
     with pytest.raises(CgiaaError, match=r"see of 8 photos needs \d+\.\d GB of memory, .* are free; "):
         distill(data, tmp_path / "run", learning("mine.csv"), say=lambda _: None)
     assert not list((tmp_path / "run").rglob("*.npy"))
+
+
+def test_a_wide_tower_is_asked_once_for_each_set_and_stays_itself(data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    wide = Wide({"kind": "timm", "name": "test_vit", "size": [160, 160]}).eval()
+    jobs: list[Job] = [(data / "p" / f"{i}.jpg", None) for i in range(3)]
+    told: list[str] = []
+    first = extract_wide(wide, jobs, tmp_path, "wide-a", "cpu", told.append)
+    assert first.shape == (3, wide.width) and len(told) == 1
+    assert np.array_equal(extract_wide(wide, jobs, tmp_path, "wide-a", "cpu", told.append), first) and len(told) == 1
+    with torch.inference_mode():
+        photos = np.stack([prepare(read_photo(place)).photo for place, _ in jobs])
+        np.testing.assert_allclose(first, wide(torch.from_numpy(photos)).numpy(), atol=0.02)
+        wide.tower.trunk.patch_embed.proj.weight.mul_(-1)  # type: ignore[union-attr, operator]
+    assert not np.array_equal(extract_wide(wide, jobs, tmp_path, "wide-a", "cpu", told.append), first)
+
+
+def test_a_bundle_is_asked_of_some_photos_only(
+    data: Path, tmp_path: Path, looked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "TOLD", 5)
+    monkeypatch.setattr(stage, "AT_ONCE", 2)
+    teaching = stage._Distilling(
+        stage._Here(Recipe("x", distill=replace(learning("mine.csv"), teacher="default")), data, tmp_path),
+        replace(learning("mine.csv"), teacher="default"),
+    )
+    labels = teaching._labels()
+    known = np.isfinite(labels["technical"])
+    assert known.sum() == 5 and np.array_equal(known, np.isfinite(labels["complexity"]))
+    photos = [prepare(read_photo(data / "p" / f"{i}.jpg")) for i in np.flatnonzero(known)]
+    said = [s.technical for s in Engine(bundles.load("default"), "cpu").run(photos)]
+    np.testing.assert_allclose(labels["technical"][known], said, atol=1e-3)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cgiaa_training.manifest import Description, load_set
@@ -12,8 +13,9 @@ from cgiaa_training.run import Context, commit
 
 from cgiaa_cli import __version__
 
-__all__ = ["model_card", "sets_of", "training_data"]
+__all__ = ["model_card", "training_data"]
 
+NAMES = {"--data": "DATA", "--out": "RUN"}  # what stands for the paths of a machine
 LISTED = 6  # longer lists are no numbers for a card
 
 
@@ -123,9 +125,16 @@ def _made(context: Context) -> str:
 
 def _public(command: str) -> str:
     """A command without the paths of this machine: the bundle goes to others."""
-    for option, name in (("data", "DATA"), ("out", "RUN")):  # of whatever run: a stage can come from another
-        command = re.sub(rf"(?<!\S)--{option}[ =]\S+", f"--{option} {name}", command)
-    return f"`{command}`" if command else "-"
+    words = shlex.split(command)
+    for at, word in enumerate(words):
+        option, equals, _ = word.partition("=")
+        if option in NAMES and equals:
+            words[at] = f"{option}={NAMES[option]}"
+        elif at and words[at - 1] in NAMES:
+            words[at] = NAMES[words[at - 1]]
+        elif at and words[at - 1] == "--recipe":
+            words[at] = Path(word).name
+    return f"`{shlex.join(words)}`" if words else "-"
 
 
 def _describe(name: str, context: Context) -> Description:

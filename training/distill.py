@@ -58,6 +58,8 @@ SOURCES = ("published", "random")
 LEARNED = ("train", "")  # splits; a set without splits is learned from whole
 CLEAR = 0.25  # share of the votes beyond a half that makes a preference worth learning
 SCORES = np.arange(1, 11)
+TOLD = 3000  # photos of which another bundle is asked: support vectors compare all of them with each other
+AT_ONCE = 256  # of these in memory
 COPIES = 5  # of the matrix of all features while teachers learn: as it is, standardised, stacked, and on the way
 
 
@@ -167,13 +169,27 @@ def plan(context: Context) -> Plan:
     inputs = (torch.zeros(2, 240, 240, 3, dtype=torch.uint8), torch.zeros(2, 4, 112, 112, dtype=torch.uint8))
     frozen = passes("distill", towers, (*inputs, torch.zeros(2, 14)), 2 * photos, context.device)
     tuned = estimate("distill", learner, batch, photos, config.loop, context.device)
-    cost = together("distill", frozen, tuned)
-    return replace(cost, memory_bytes=cost.memory_bytes + _matrices(photos))
+    width, more = wide_plan(context, "distill", photos)
+    cost = together("distill", frozen, tuned, *more)
+    return replace(cost, memory_bytes=cost.memory_bytes + _matrices(photos, width))
 
 
-def _matrices(photos: int) -> int:
-    """Bytes that the features of these photos take, with the copies that teachers and heads make of them."""
-    return COPIES * photos * FEATURES * 4
+def _matrices(photos: int, wide: int) -> int:
+    """Bytes that the features of these photos take, `wide` of another tower, with the copies that are made of them."""
+    return COPIES * photos * (FEATURES + wide) * 4
+
+
+def wide_plan(context: Context, stage: str, photos: int) -> tuple[int, list[Plan]]:
+    """Features of the wide tower of the recipe, and what it costs to show it so many photos; 0 and nothing without."""
+    from cgiaa_training.pretrained import build
+
+    source = context.recipe.vlap
+    if not context.recipe.distill.wide:
+        return 0, []
+    with torch.device("meta"):
+        tower = build(source.image, source.text, source.heads, context=source.context, pretrained=False).image
+        photo = torch.zeros(2, *tower.size, 3, dtype=torch.uint8)
+        return tower.width, [passes(stage, tower, (photo,), photos, context.device)]
 
 
 @dataclass(frozen=True)
@@ -255,10 +271,12 @@ class _Distilling:
             self.towers = load_towers()
         self.frozen = Frozen(self.towers)
         self.wide = self._wide() if config.wide else None
+        self.teacher = load(config.teacher) if config.teacher else None
 
     def run(self) -> dict[str, Any]:
         photos = sum(len(part.samples) for part in self.sets)
-        require_memory(_matrices(photos), f"distill: what the towers see of {photos} photos")
+        wide = self.wide.width if self.wide else 0
+        require_memory(_matrices(photos, wide), f"distill: what the towers see of {photos} photos")
         stems, rest = zip(*(self._seen(part.name, part.jobs, mirror=True) for part in self.sets), strict=True)
         frozen = self._whole(stems, rest)
         judged = self._judged(frozen)
@@ -266,21 +284,23 @@ class _Distilling:
         taught, opinions = self._teach(frozen, labels, judged)
         lesson = Lesson(stems, columns(frozen[:, LATE:]) / 10, opinions, taught, self.config.feature_weight)
         seed, device = self.context.recipe.seed, self.context.device
-        key = key_of([*rest, labels])  # not what follows from them: another number of threads rounds otherwise
+        # not what follows from them: another number of threads rounds otherwise
+        key = key_of([*rest, self._ratings(), self.teacher and self.teacher.manifest["files"]])
         agreement = tune(self.towers, lesson, Run(self.folder, self.config.loop, seed, "distill", device, key))
         features = self._whole(stems, rest)
         crop, cropped = self._crop_head(stems)
-        student = Student(crop=crop is not None, wide=self.wide and self.wide.cpu())
+        student = Student(crop=crop is not None, wide=self.wide)
         student.crop = crop
         student.towers.load_state_dict(self.towers.state_dict())
         fit_heads(student, Pool(features, labels, opinions[:, 0]), self._evidence(features), self.config.heads)
         with appearing(self.folder / "student.pt") as partial:
-            torch.save(student.state_dict(), partial)
+            torch.save(student.cpu().state_dict(), partial)
         return {
             "agreement": {name: round(agreement[str(i)], 4) for i, name in enumerate(LABELS)},
             "photos": {part.name: len(part.samples) for part in self.sets},
             **({"crop": cropped} if cropped else {}),
             "weights": self._weights(),
+            **({"teacher": f"{self.teacher.name} {self.teacher.version}"} if self.teacher else {}),
         }
 
     def _wide(self) -> Wide:
@@ -340,22 +360,32 @@ class _Distilling:
 
     # --- teachers ------------------------------------------------------------------------------------------------
 
-    def _labels(self) -> dict[str, Array]:
+    def _ratings(self) -> dict[str, Array]:
         """Ratings of the pool by name: technical and attributes on 1..10, complexity on 0..100, scores in units."""
         found = {}
         for name in (*LABELS, *ATTRIBUTES):
             low, high = (0, 100) if name == "complexity" else (1, 10)
             parts = [part.labels(name, low, high) for part in self.sets]
             found[name] = np.concatenate([unit_known(p) for p in parts] if name == "score" else parts)
-        missing = [name for name in LABELS[1:] if not np.isfinite(found[name]).any()]
-        return found | (self._told(missing) if self.config.teacher and missing else {})
+        return found
 
-    def _told(self, names: Sequence[str]) -> dict[str, Array]:
-        """What another bundle says of the pool, by name."""
-        source = load(self.config.teacher)
-        self.context.say(f"distill: {source.name} {source.version} says {' and '.join(names)}")
-        seen = outputs_of(source.encoder.read_bytes(), inputs([place for part in self.sets for place, _ in part.jobs]))
-        return {name: np.asarray(seen[name], np.float64) for name in names}
+    def _labels(self) -> dict[str, Array]:
+        """As `_ratings`, with what the teacher bundle says of some photos where no set rates it."""
+        found = self._ratings()
+        missing = [name for name in LABELS[1:] if not np.isfinite(found[name]).any()]
+        if self.teacher is None or not missing:
+            return found
+        self.context.say(f"distill: {self.teacher.name} {self.teacher.version} says {' and '.join(missing)}")
+        places = [place for part in self.sets for place, _ in part.jobs]
+        rows = np.sort(np.random.default_rng(0).permutation(len(places))[:TOLD])
+        network = self.teacher.encoder.read_bytes()
+        said = [
+            outputs_of(network, inputs([places[i] for i in part]))
+            for part in np.array_split(rows, len(rows) // AT_ONCE + 1)
+        ]
+        for name in missing:
+            found[name][rows] = np.concatenate([one[name] for one in said])
+        return found
 
     def _teach(self, frozen: Array, labels: dict[str, Array], judged: Array) -> tuple[Array, Array]:
         """Features that the tail learns to give (N, K), and opinions (N, 3), all in zero mean and unit deviation."""
@@ -406,7 +436,7 @@ class _Distilling:
         rows, jobs = self._damaged()
         damaged = {name: self._of(name, [(path, edit) for path, _ in jobs]) for name, edit in DAMAGES.items()}
         crops, preference = self._crops()
-        pairs = self._of("pairs", crops) if crops else np.zeros((0, FEATURES), np.float32)
+        pairs = self._of("pairs", crops) if crops else np.zeros((0, features.shape[1]), np.float32)
         return Evidence(features[rows], damaged, pairs, np.array(preference))
 
     def _damaged(self) -> tuple[list[int], list[Job]]:

@@ -23,11 +23,14 @@ from cgiaa_models.student import Student
 from cgiaa_models.towers import Wide
 from cgiaa_training import text_parts
 from cgiaa_training.assemble import ABOUT, assemble
-from cgiaa_training.card import model_card, sets_of, training_data
+from cgiaa_training.card import model_card, training_data
+from cgiaa_training.distill import wide_plan
 from cgiaa_training.files import appearing
 from cgiaa_training.held_out import calibration, check, held_out, together
 from cgiaa_training.plan import Plan, passes
+from cgiaa_training.plan import together as plans
 from cgiaa_training.precision import PRECISIONS, Inputs, compare, convert, percentiles
+from cgiaa_training.recipe import sets_of
 from cgiaa_training.run import Context
 from cgiaa_training.weights import ENCODERS, LANGUAGE_MODELS, WEIGHTS
 from numpy.typing import NDArray
@@ -177,7 +180,7 @@ def run(context: Context) -> dict[str, Any]:
         more: dict[str, Any] = {"precision": precision, **_crop(context.results("distill"))}
         more |= {"reference": reference[precision]} if known else {}
         more |= {"text": {"precision": config.text_precision, **section}} if section else {}
-        about = _about(context, student, source) | {"results": held, "more": more}
+        about = _about(context, student) | {"results": held, "more": more}
         _describe(context, folder / precision, about, {**results, "held_out": held})
     assemble(folder / config.precision, context.out / "bundle")
     return {**results, "held_out": {title: results["precisions"][config.precision][title] for title in titles}}
@@ -201,23 +204,23 @@ def plan(context: Context) -> Plan:
     photos = sum(min(config.check_photos, len(held_out(name, context.data))) for name in config.check)
     count = photos * 2 * len(config.precisions) + config.calibration_photos * len(config.calibration)
     cost = passes("export", Student().eval(), tuple(sample(2).values()), count, context.device)
-    return replace(cost, samples=photos)
+    return replace(plans("export", cost, *wide_plan(context, "export", count)[1]), samples=photos)
 
 
-def _about(context: Context, student: Student, source: Bundle | None) -> dict[str, Any]:
-    """What the bundles of a run at every precision have in common; `source`: where its texts come from."""
+def _about(context: Context, student: Student) -> dict[str, Any]:
+    """What the bundles of a run at every precision have in common."""
     config: ExportConfig = context.recipe.export
     return {
         "name": config.name or context.recipe.name,
         "version": config.version,
         "licence": config.licence,
         "embedding_dim": student.embedding.out_features,
-        "training_data": [*training_data(context), *(_brought("training_data", source) if source else [])],
+        "training_data": [*training_data(context), *_brought("training_data", context)],
         "weights": [
             *context.results("distill").get("weights", WEIGHTS),
             *_encoder(context),
             *_writer(context),
-            *(_brought("weights", source) if source else []),
+            *_brought("weights", context),
         ],
         "outputs": {key: {"range": RANGES[key]} for key in _outputs(student)},
     }
@@ -242,10 +245,15 @@ def _writer(context: Context) -> list[dict[str, str]]:
     return [{**known, "use": "wrote texts that the experts learned from; not in the bundle"}]
 
 
-def _brought(kind: str, source: Bundle) -> list[dict[str, str]]:
-    """What the bundle names that the texts come from: which of it shaped them, it does not say, so all."""
-    named = f"texts of {source.name} {source.version}"
-    return [{**entry, "use": f"{named}: {entry['use']}"} for entry in source.manifest[kind]]
+def _brought(kind: str, context: Context) -> list[dict[str, str]]:
+    """All that bundles which taught the student, or gave their texts, name: they do not say what shaped what."""
+    found = []
+    for what, name in (("teacher", context.recipe.distill.teacher), ("texts", context.recipe.export.text_from)):
+        if name:
+            source = load(name)
+            told = f"{what}: {source.name} {source.version}"
+            found += [{**entry, "use": f"{told}: {entry['use']}"} for entry in source.manifest[kind]]
+    return found
 
 
 def _outputs(student: Student) -> tuple[str, ...]:

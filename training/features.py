@@ -248,7 +248,7 @@ def _digest(network: torch.nn.Module) -> str:
     """Tells weights from others."""
     digest = hashlib.sha256()
     for name, values in network.state_dict().items():
-        digest.update(name.encode() + values.numpy().tobytes())
+        digest.update(name.encode() + values.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

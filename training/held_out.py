@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +58,8 @@ def check(name: str, data: Path | str, most: int, learned: Collection[str] = ())
     order = np.random.default_rng(0).permutation(len(held))[:most]
     samples = [held[i] for i in sorted(order)]
     where = f"{name} {samples[0].split}".strip()
-    if name in learned and samples[0].split != "test":
-        where += " (learned from)"
+    if samples[0].split != "test" and os.path.normpath(name) in map(os.path.normpath, learned):
+        where = f"{name} (learned from)"
     quantities = sorted({label for s in samples for label in s.labels if label in QUANTITIES})
     ratings = {(f"{where} {q}", q): np.array([s.labels.get(q, np.nan) for s in samples]) for q in quantities}
     return Check(inputs([str(s.image) for s in samples]), ratings)

@@ -7,6 +7,7 @@ text, so int8 is the dynamic kind.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import shutil
@@ -18,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from cgiaa_models.student import ASPECT
 from cgiaa_models.towers import DualEncoder
 from cgiaa_training.files import appearing
 from cgiaa_training.held_out import inputs
+from cgiaa_training.pairs import view_of
 from cgiaa_training.precision import Inputs, convert, outputs_of
 from cgiaa_training.run import Context
 from cgiaa_training.search import image_map
@@ -66,7 +69,7 @@ class Photos:
         """The photos to fit on."""
         if not self._known:
             raise UsageError(
-                "experts that see photos need photos to export",
+                "searching by words, and experts that see photos, need photos to export",
                 mend="name sets in export.reference or export.calibration",
             )
         return self.see(self._known)
@@ -145,7 +148,7 @@ def export_text(context: Context, folder: Path, photos: Photos) -> dict[str, Any
 
             context.results("vlap")
             tower = vlap.load(context.out / "vlap" / "vlap.pt")
-            points = [_tower_points(tower, seen) for seen in (photos.known, photos.checks)]
+            points = [_tower_points(tower, seen, context.recipe.vlap.resize) for seen in (photos.known, photos.checks)]
             section["experts"] |= _fit_map(whole / POINTS, photos, *points)[1]
     if context.recipe.export.search:
         section["search"] = _export_search(context, whole, photos)
@@ -173,16 +176,17 @@ def _export_search(context: Context, folder: Path, photos: Photos) -> dict[str, 
     model = vlap.load(context.out / "vlap" / "vlap.pt")
     learnt, held = vlap.pairs(context)
     kind, table, basis = context.recipe.export.search, None, np.eye(model.dim)
+    resize = context.recipe.vlap.resize
     if kind == "words":
         table, basis = word_table(model, learnt.texts, context.recipe.export.search_dim)
     says = export_text_tower(model, folder, table=table)
-    points = [_tower_points(model, seen) @ basis.T for seen in (photos.known, photos.checks)]
+    points = [_tower_points(model, seen, resize) @ basis.T for seen in (photos.known, photos.checks)]
     matrix, near = _fit_map(folder / MAP, photos, *points)
     paired = photos.see(inputs(held.photos))
     with torch.inference_mode():
         whole = model.encode_text(held.texts).numpy()
         said = whole if table is None else table(*model.text.tokens(held.texts)).numpy()
-    towers = recalls(_tower_points(model, paired), whole, held.photo)
+    towers = recalls(_tower_points(model, paired, resize), whole, held.photo)
     return {
         "kind": kind,
         "dim": int(says["dim"]),
@@ -205,7 +209,7 @@ def carry_text(source: Bundle, folder: Path, photos: Photos) -> dict[str, Any]:
     Raises:
         UsageError: that bundle has no text parts.
     """
-    section = source.text
+    section = copy.deepcopy(source.text)
     if not section:
         raise UsageError(
             f"the model {source.name} {source.version} has no texts to bring along",
@@ -215,11 +219,11 @@ def carry_text(source: Bundle, folder: Path, photos: Photos) -> dict[str, Any]:
     target = folder / section["precision"]
     shutil.copytree(source.folder / "text", target)
     section["from"] = f"{source.name} {source.version}"
-    theirs = Photos(source.encoder.read_bytes(), photos.known.batches, photos.checks.batches)
 
     def refit(path: Path) -> dict[str, float]:
-        matrix = np.load(path)
-        return _fit_map(path, photos, *(_placed(matrix, seen.vectors) for seen in (theirs.known, theirs.checks)))[1]
+        matrix, encoder = np.load(path), source.encoder.read_bytes()
+        seen = [outputs_of(encoder, part.batches)["embedding"] for part in (photos.known, photos.checks)]
+        return _fit_map(path, photos, *(_placed(matrix, vectors) for vectors in seen))[1]
 
     if "search" in section:
         kept = {name: section["search"][name] for name in ("kind", "dim")}
@@ -229,10 +233,27 @@ def carry_text(source: Bundle, folder: Path, photos: Photos) -> dict[str, Any]:
     return section
 
 
-def _tower_points(model: DualEncoder, seen: Seen) -> Array:
-    """(N, D): where the image tower of `vlap` puts photos, squeezed whole into it as for the experts' training."""
-    with torch.inference_mode():
-        return np.concatenate([model.encode_image(torch.from_numpy(b["photo"])).numpy() for b in seen.batches])
+def _tower_points(model: DualEncoder, seen: Seen, resize: str) -> Array:
+    """(N, D): where the image tower of `vlap` puts photos, seen as in training (`resize`, see `VlapConfig`)."""
+    found = []
+    for batch in seen.batches:
+        photos = batch["photo"]
+        if resize == "cut":  # the middle of the whole frame, which is here squeezed to a square
+            height, width = model.image.size
+            wide = 2.0 ** batch["measures"][:, ASPECT] * height / width
+            views = [
+                view_of(photo, model.image.size, "squeeze", _middle(min(1, 1 / w), min(1, w)))
+                for photo, w in zip(photos, wide, strict=True)
+            ]
+            photos = np.stack(views)
+        with torch.inference_mode():
+            found.append(model.encode_image(torch.from_numpy(photos)).numpy())
+    return np.concatenate(found)
+
+
+def _middle(width: float, height: float) -> tuple[float, float, float, float, bool]:
+    """The crop, as `pairs.view_of` takes it, of these shares of the frame."""
+    return (1 - width) / 2, (1 - height) / 2, (1 + width) / 2, (1 + height) / 2, False
 
 
 def _fit_map(path: Path, photos: Photos, known: Array, checks: Array) -> tuple[Array, dict[str, float]]:
