@@ -219,7 +219,7 @@ def test_a_photo_that_is_missing_or_damaged_is_named(
         archive.add(bad, "3.jpg" if cause == "too early" else "4.jpg")
     if cause == "no such photo":
         bad.unlink()
-    mend = "put it back, or leave out all such photos with cgiaa train data check SET --leave-out"
+    mend = "put it back, or leave out all such photos with cgiaa train data check SET --data DIR --leave-out"
     with pytest.raises(CgiaaError, match=rf"^{bad}: .*{cause}.*; {mend}") as caught:
         distill(data, tmp_path / "run", learning("mine.csv"), say=lambda _: None)
     assert caught.value.exit_code == 2

@@ -15,7 +15,7 @@ import torch
 from cgiaa_models.towers import Heads
 from cgiaa_training import search, vlap
 from cgiaa_training.alignment import cca, ridge
-from cgiaa_training.loop import LoopConfig
+from cgiaa_training.loop import LoopConfig, Run
 from cgiaa_training.pairs import PairData, Pairs, Views, view_of
 from cgiaa_training.recipe import Recipe
 from cgiaa_training.retrieval import PROMPTS, recalls, zero_shot
@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _context(config: VlapConfig, data: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> Context:
+def _context(config: VlapConfig, data: Path | str, out: Path, say: Callable[[str], None] = lambda _: None) -> Context:
     return Context(Recipe("test", vlap=config), data, out, "cpu", say)
 
 
@@ -106,6 +106,23 @@ def test_free_towers_learn_by_gradient(data: Path, tmp_path: Path) -> None:
     for name in ("image", "text"):
         a, b = (next(iter(getattr(m, name).parameters())) for m in (start, model))
         assert not torch.equal(a, b), name
+
+
+def test_a_run_goes_on_when_the_data_folder_is_spelled_otherwise(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+
+    def stop(model: object, data: object, collate: object, loss: object, run: Run, **_: object) -> None:
+        keys.append(run.key)
+        raise CgiaaError("enough")
+
+    monkeypatch.setattr(vlap, "fit", stop)
+    monkeypatch.chdir(data.parent)
+    for root in (data, data.name, f"./{data.name}", f"{data}/../{data.name}/"):
+        with pytest.raises(CgiaaError, match="enough"):
+            vlap.run(_context(FREE, root, tmp_path))
+    assert len(set(keys)) == 1 and keys[0]
 
 
 def test_gradient_caching_learns_the_same(data: Path, tmp_path: Path) -> None:

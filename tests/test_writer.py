@@ -107,9 +107,14 @@ def test_a_photo_is_shown_where_the_map_puts_it(tmp_path: Path) -> None:
         place(np.ones(3, np.float16))
     with pytest.raises(BundleError, match="2 rows for a mapper of 5 numbers"):
         _placing(path, {5})
-    path.write_bytes(b"what?")
-    with pytest.raises(BundleError, match=r"experts\.npy.*not where experts see photos"):
+    with path.open("wb") as file:
+        np.savez(file, np.zeros((2, 3), np.float32))
+    with pytest.raises(BundleError, match=r"experts\.npy.*not where experts see photos \(an archive of arrays\)"):
         _placing(path, {2})
+    for broken in (b"what?", path.read_bytes()[:60], b""):
+        path.write_bytes(broken)
+        with pytest.raises(BundleError, match=r"experts\.npy.*not where experts see photos"):
+            _placing(path, {2})
     path.unlink()
     with pytest.raises(BundleError, match=r"experts\.npy.*No such file"):
         _placing(path, {2})

@@ -40,7 +40,7 @@ Place = Path | str
 """Of a photo: a path, or an address for `manifest.read_image`, which as a Path would lose a slash."""
 Job = tuple[Place, Edit | None]  # a photo, and what is done to its pixels first
 
-MEND = "put it back, or leave out all such photos with cgiaa train data check SET --leave-out"
+MEND = "put it back, or leave out all such photos with cgiaa train data check SET --data DIR --leave-out"
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,11 @@ def _named(place: Place) -> Iterator[None]:
         raise CgiaaError(error.cause, path=escape(place), mend=mend) from error
     except FileNotFoundError as error:
         raise CgiaaError("no such photo", path=escape(place), mend=MEND) from error
+    except ImportError as error:  # as `readers` has it: fsspec's own words name the package
+        mend = "pip install that package, then run again"
+        raise CgiaaError(f"cannot be reached ({error})", path=escape(place), mend=mend) from error
+    except MemoryError:
+        raise
     except Exception as error:  # an OSError of a file; each kind of store has its own
         cause = getattr(error, "strerror", None) or error
         raise CgiaaError(f"cannot be read ({cause})", path=escape(place), mend=MEND) from error

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,39 +21,45 @@ from cgiaa_cli.paths import escape
 
 __all__ = ["appearing", "key_of", "plain_name", "require_memory", "require_space", "reserve"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TORCH_FULL = ("PytorchStreamWriter failed", "unexpected pos")  # torch.save has no class of its own for it
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full",
+    errno.EFBIG: "too large for the file system or a limit (ulimit -f)",
+}
+_TORCH = ("PytorchStreamWriter failed", "unexpected pos")  # torch.save has no class of its own, and tells no cause
 
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it becomes `path`, on the disk, when the block ends well.
 
-    Raises CgiaaError when the disk is full.
+    Raises CgiaaError when there is no room for it.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
+    # machines that share a folder may have the same number of a process
+    owner = plain_name(f"{socket.gethostname()}-{os.environ.get('RANK', '0')}-{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{owner}.partial{path.suffix}")
     try:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        if not _disk_full(error):
+        cause = _no_room(error)
+        if cause is None:
             raise
-        raise CgiaaError(
-            "cannot be written: the disk is full",
-            path=escape(path),
-            mend="free some space and run the same command again",
-        ) from error
+        mend = "free some space and run the same command again"
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            mend = "raise the limit, or name an --out that takes larger files"
+        raise CgiaaError(cause, path=escape(path), mend=mend) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _disk_full(error: OSError | RuntimeError) -> bool:
-    """Whether writing failed with it for want of space."""
+def _no_room(error: OSError | RuntimeError) -> str | None:
+    """What to say where writing failed for want of space; None: it failed otherwise."""
     if isinstance(error, OSError):
-        return error.errno in _FULL
-    return any(words in str(error) for words in _TORCH_FULL)
+        return f"cannot be written: {_FULL[error.errno]}" if error.errno in _FULL else None
+    return "could not be written (full disk?)" if any(words in str(error) for words in _TORCH) else None
 
 
 def require_memory(needed: int, what: str) -> None:
@@ -108,7 +115,7 @@ def reserve(file: BinaryIO, folder: Path, needed: int, what: str) -> None:
         os.posix_fallocate(file.fileno(), 0, needed)
     except OSError as error:  # a file system that cannot reserve says so by other numbers
         if error.errno in _FULL:
-            raise _full(folder, needed, f"{what} needs {_size(needed)} ({error.strerror})") from error
+            raise _full(folder, needed, f"{what} needs {_size(needed)} ({_FULL[error.errno]})") from error
 
 
 def _full(folder: Path, needed: int, cause: str) -> CgiaaError:

@@ -17,6 +17,7 @@ import torch
 from cgiaa_models.towers import DualEncoder, Heads
 from cgiaa_training.alignment import start_heads
 from cgiaa_training.files import appearing, key_of
+from cgiaa_training.left_out import below
 from cgiaa_training.loop import LoopConfig, Run, fit
 from cgiaa_training.losses import cached_step, gathered, infonce
 from cgiaa_training.manifest import Sample, load_set, split_by
@@ -136,7 +137,8 @@ def run(context: Context) -> dict[str, Any]:
     if config.start != "random":
         start_heads(model, data, config.start, config.strength)
     step = cached_step(config.part, _loss_of) if config.part else None
-    key = key_of([train.photos, train.texts, train.photo])
+    places = [below(photo, context.data) for photo in train.photos]  # so that --data may be spelled otherwise
+    key = key_of([places, train.texts, train.photo])
     model = fit(
         model, data, data.collate, _loss, Run(folder, config.loop, context.recipe.seed, "vlap", context.device, key),
         groups=DualEncoder.groups, evaluate=lambda m: _check(m, checks), step=step,

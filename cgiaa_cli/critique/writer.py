@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,10 +255,14 @@ def _placing(path: Path, sizes: set[int]) -> Callable[[Array], Array]:
         )
 
     try:
-        matrix: Array = np.load(path, allow_pickle=False).astype(np.float32)
+        with path.open("rb") as file:  # which numpy leaves open when it fails
+            loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            raise ValueError("an archive of arrays")
+        matrix: Array = loaded.astype(np.float32)
         if matrix.ndim != 2 or not np.isfinite(matrix).all():
             raise ValueError("not a matrix of numbers")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise broken(error.strerror if isinstance(error, OSError) else error) from error
     if sizes != {len(matrix)}:
         raise broken(f"{len(matrix)} rows for a mapper of {', '.join(map(str, sorted(sizes)))} numbers")
