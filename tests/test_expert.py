@@ -421,6 +421,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Context, di
     (out / "photos.csv").write_text("\n".join(photos))
     for name in ("attributes", "vlap"):
         (out / name / "results.json").write_text(json.dumps({"fingerprint": name, "results": {}}))
+    (out / "vlap" / "vlap.pt").write_bytes(b"towers")
     loop = LoopConfig(epochs=40, batch_size=16, rate=5e-3, warmup=0.1)
     wanted = recipe(photo=True, pairs=("photos.csv",), prefix_length=2, mapper_depth=1, common=1, noise=0.05, loop=loop)
     context = Context(wanted, out, out)  # type: ignore[arg-type]
