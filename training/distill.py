@@ -332,7 +332,7 @@ class _Distilling:
             if len(known) >= FEWEST:
                 self.context.say(f"distill: crops of {len(known)} photos")
                 samples = [part.samples[i] for i in known]
-                key = key_of([(str(s.image), s.extra["best_crop_xywh"]) for s in samples])
+                key = key_of([(s.id, s.extra["best_crop_xywh"]) for s in samples])
                 run = Run(self.folder / "crops", LOOP, self.context.recipe.seed, "crops", self.context.device, key)
                 return learn_crops(samples, np.asarray(seen[known]), run)
         return None, {}
