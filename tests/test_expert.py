@@ -266,7 +266,7 @@ def recipe(**values: object) -> SimpleNamespace:
     config = ExpertsConfig(**{**config.__dict__, **values})  # type: ignore[arg-type]
     return SimpleNamespace(
         experts=config, vlap=SimpleNamespace(resize="squeeze"), seed=0, name="small",
-        stages=("attributes", "experts"), fingerprint=lambda stage, **_: stage,
+        stages=("attributes", "experts"), fingerprint=lambda stage: stage,
     )  # fmt: skip
 
 

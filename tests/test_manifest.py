@@ -15,21 +15,11 @@ import numpy as np
 import pytest
 from cgiaa_training.manifest import SPLITS, Sample, load_set, read_image, set_names, split_by
 from PIL import Image
+from small_sets import photo, write
 
 from cgiaa_cli.errors import CgiaaError, UsageError
 
 ATTRIBUTES = ("color_light", "composition", "depth_focus", "general")
-
-
-def write(path: Path, *lines: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-
-
-def photo(*paths: Path) -> None:
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 6), (len(path.name), 90, 40)).save(path)
 
 
 def by_id(root: Path, name: str) -> dict[str, Sample]:

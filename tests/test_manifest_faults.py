@@ -7,20 +7,9 @@ from pathlib import Path
 
 import pytest
 from cgiaa_training.manifest import load_set
-from PIL import Image
+from small_sets import photo, write
 
 from cgiaa_cli.errors import CgiaaError, UsageError
-
-
-def write(path: Path, *lines: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-
-
-def photo(*paths: Path) -> None:
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 6), (len(path.name), 90, 40)).save(path)
 
 
 @pytest.mark.parametrize(

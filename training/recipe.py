@@ -75,14 +75,10 @@ class Recipe:
         """The stages that it has, in order."""
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
 
-    def fingerprint(self, stage: str, *, whole: bool = False) -> str:
-        """Changes when this stage or one before it is configured otherwise, or the seed is another.
-
-        Args:
-            whole: with the settings that change no result, as the records of older versions have it.
-        """
+    def fingerprint(self, stage: str) -> str:
+        """Changes when this stage or one before it is configured otherwise, or the seed is another."""
         before = [[s, asdict(getattr(self, s))] for s in self.stages[: self.stages.index(stage) + 1]]
-        text = json.dumps([self.seed, asdict(self.data), before if whole else _without_aids(before)])
+        text = json.dumps([self.seed, asdict(self.data), _without_aids(before)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -97,7 +97,7 @@ class Context:
                 path=escape(path),
                 mend="delete it to run the stage anew",
             ) from error
-        if written not in (self.recipe.fingerprint(stage), self.recipe.fingerprint(stage, whole=True)):
+        if written != self.recipe.fingerprint(stage):
             raise CgiaaError(
                 f"the stage '{stage}' was run with another recipe",
                 path=escape(path),
