@@ -7,6 +7,7 @@ higher, a sharper one has more technical quality, and photos with like colours l
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ from cgiaa_cli import cli
 from cgiaa_cli.bundles import About, write_bundle
 from cgiaa_cli.imaging.measure import MEASURES
 from cgiaa_cli.imaging.preprocess import SIZE
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a suite in the background: what it starts would ignore Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY_DIM = 8
 TINY_RANGES = {
